@@ -1,0 +1,180 @@
+locals {
+  account_arn = {
+    for service in ["dynamodb", "logs", "sns", "sqs"] :
+    service => "arn:${var.partition}:${service}:${var.region}:${var.account_id}"
+  }
+
+  log_group         = "/aws/lambda/${var.function_name}"
+  failure_queue_arn = "${local.account_arn.sqs}:${var.failure_queue_name}"
+}
+
+resource "aws_lambda_event_source_mapping" "alerts" {
+  function_name     = aws_lambda_function.alert.arn
+  event_source_arn  = var.alert_stream_arn
+  starting_position = "TRIM_HORIZON"
+
+  batch_size                         = var.batch_size
+  maximum_batching_window_in_seconds = var.batch_window_s
+  parallelization_factor             = var.parallelization_factor
+
+  # One bad alert must not hold up or repeat the others: the function names it, and what fails again and again goes to
+  # the failure queue.
+  function_response_types        = ["ReportBatchItemFailures"]
+  bisect_batch_on_function_error = true
+  maximum_retry_attempts         = var.maximum_retry_attempts
+  maximum_record_age_in_seconds  = var.maximum_record_age_s
+
+  destination_config {
+    on_failure {
+      destination_arn = local.failure_queue_arn
+    }
+  }
+
+  # Lambda checks at creation that the role may read the stream.
+  depends_on = [aws_iam_role_policy.alert, aws_sqs_queue.failures]
+}
+
+resource "aws_lambda_function" "alert" {
+  function_name    = var.function_name
+  description      = "Turns alerts of stream 2 into incidents, metrics and notices."
+  role             = aws_iam_role.alert.arn
+  runtime          = "python3.13"
+  architectures    = ["x86_64"]
+  handler          = "lambda_alert.handler.handle"
+  filename         = var.package
+  source_code_hash = filebase64sha256(var.package)
+  memory_size      = 256
+  timeout          = 30
+
+  environment {
+    variables = {
+      cloudwatch_metric      = var.metric_name
+      cloudwatch_namespace   = var.metric_namespace
+      dynamodb_control_table = aws_dynamodb_table.incidents.name
+      topic_arn              = aws_sns_topic.incidents.arn
+      failure_queue_url      = aws_sqs_queue.failures.url
+    }
+  }
+
+  # Otherwise Lambda makes the log group itself, and keeps it for ever.
+  depends_on = [aws_cloudwatch_log_group.alert]
+}
+
+resource "aws_cloudwatch_log_group" "alert" {
+  name              = local.log_group
+  retention_in_days = var.log_retention_days
+}
+
+# Both what Lambda gives up on (where it is in the stream) and what the function refuses (the record and the reason).
+resource "aws_sqs_queue" "failures" {
+  name                      = var.failure_queue_name
+  message_retention_seconds = 1209600
+  sqs_managed_sse_enabled   = true
+}
+
+resource "aws_dynamodb_table" "incidents" {
+  name                        = var.incident_table_name
+  billing_mode                = "PAY_PER_REQUEST"
+  hash_key                    = "ddb_partition_key"
+  range_key                   = "ddb_sort_key"
+  deletion_protection_enabled = var.deletion_protection
+
+  attribute {
+    name = "ddb_partition_key"
+    type = "S"
+  }
+
+  attribute {
+    name = "ddb_sort_key"
+    type = "S"
+  }
+
+  ttl {
+    attribute_name = "expires_at"
+    enabled        = true
+  }
+
+  point_in_time_recovery {
+    enabled = var.point_in_time_recovery
+  }
+}
+
+resource "aws_sns_topic" "incidents" {
+  name              = var.incident_topic_name
+  kms_master_key_id = "alias/aws/sns"
+}
+
+resource "aws_sns_topic_subscription" "emails" {
+  for_each = var.alert_emails
+
+  topic_arn = aws_sns_topic.incidents.arn
+  protocol  = "email"
+  endpoint  = each.value
+}
+
+resource "aws_iam_role" "alert" {
+  name               = var.function_name
+  assume_role_policy = data.aws_iam_policy_document.alert_trust.json
+}
+
+data "aws_iam_policy_document" "alert_trust" {
+  statement {
+    sid     = "AssumeAsAlertFunction"
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["lambda.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [var.account_id]
+    }
+  }
+}
+
+resource "aws_iam_role_policy" "alert" {
+  name   = "alert"
+  role   = aws_iam_role.alert.name
+  policy = data.aws_iam_policy_document.alert.json
+}
+
+data "aws_iam_policy_document" "alert" {
+  statement {
+    sid = "ReadAlertStream"
+    actions = [
+      "kinesis:DescribeStream",
+      "kinesis:DescribeStreamSummary",
+      "kinesis:GetRecords",
+      "kinesis:GetShardIterator",
+      "kinesis:ListShards",
+    ]
+    resources = [var.alert_stream_arn]
+  }
+
+  statement {
+    sid       = "WriteIncidents"
+    actions   = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
+    resources = ["${local.account_arn.dynamodb}:table/${var.incident_table_name}"]
+  }
+
+  statement {
+    sid       = "SendNotices"
+    actions   = ["sns:Publish"]
+    resources = ["${local.account_arn.sns}:${var.incident_topic_name}"]
+  }
+
+  statement {
+    sid       = "SendFailures"
+    actions   = ["sqs:SendMessage"]
+    resources = [local.failure_queue_arn]
+  }
+
+  statement {
+    sid       = "WriteLogs"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${local.account_arn.logs}:log-group:${local.log_group}:*"]
+  }
+}

@@ -1,0 +1,19 @@
+output "log_group_name" {
+  description = "Log group of the alert function."
+  value       = aws_cloudwatch_log_group.alert.name
+}
+
+output "topic_arn" {
+  description = "Topic of notices."
+  value       = aws_sns_topic.incidents.arn
+}
+
+output "failure_queue_url" {
+  description = "Queue of alerts that could not be handled."
+  value       = aws_sqs_queue.failures.url
+}
+
+output "policy" {
+  description = "What the role of the alert function may do, as JSON: known at plan."
+  value       = data.aws_iam_policy_document.alert.json
+}

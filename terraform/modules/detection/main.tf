@@ -1,0 +1,201 @@
+locals {
+  # The application applies each group by its id: `table.<name>` to the table, `table.config` to the job, `rule.<name>`
+  # to the placeholders of the rule's SQL.
+  property_groups = {
+    "kinesis.analytics.flink.run.options" = {
+      python  = "main.py"
+      jarfile = "lib/pyflink-dependencies.jar"
+    }
+    "table.raw_events" = merge(local.kinesis, {
+      "stream"              = var.raw_stream_name
+      "scan.stream.initpos" = var.start_position
+    })
+    "table.alerts" = merge(local.kinesis, var.alert_sink_options, {
+      "stream" = var.alert_stream_name
+    })
+    "table.config" = {
+      # A user's last event stays in state until then; long after the longest window.
+      "table.exec.state.ttl" = "1 h"
+      # A shard without traffic must not hold back the watermark of the others.
+      "table.exec.source.idle-timeout" = "5 s"
+      "table.local-time-zone"          = "UTC"
+    }
+    "rule.burst" = {
+      threshold = tostring(var.burst_threshold)
+      window_s  = tostring(var.burst_window_s)
+      # The window is (t - 10 s, t], open at its start; SQL's RANGE includes both ends. The stream's times have
+      # milliseconds, so one less is the same.
+      lookback_s = format("%.3f", var.burst_window_s - 0.001)
+    }
+  }
+
+  kinesis = merge(
+    { "aws.region" = var.region },
+    var.kinesis_endpoint == null ? {} : { "aws.endpoint" = var.kinesis_endpoint },
+  )
+
+  code_sha256 = filesha256(var.package)
+
+  log_group     = "/aws/kinesis-analytics/${var.name}"
+  log_stream    = "application"
+  logs_arn      = "arn:${var.partition}:logs:${var.region}:${var.account_id}"
+  log_group_arn = "${local.logs_arn}:log-group:${local.log_group}"
+}
+
+resource "aws_kinesisanalyticsv2_application" "detector" {
+  name                   = var.name
+  description            = "Finds bots in stream 1 and reports them to stream 2."
+  runtime_environment    = "FLINK-1_20"
+  service_execution_role = aws_iam_role.detector.arn
+  start_application      = var.start
+
+  application_configuration {
+    application_code_configuration {
+      code_content_type = "ZIPFILE"
+
+      code_content {
+        s3_content_location {
+          bucket_arn = var.artifact_bucket_arn
+          file_key   = aws_s3_object.code.key
+        }
+      }
+    }
+
+    application_snapshot_configuration {
+      snapshots_enabled = true
+    }
+
+    environment_properties {
+      dynamic "property_group" {
+        for_each = local.property_groups
+
+        content {
+          property_group_id = property_group.key
+          property_map      = property_group.value
+        }
+      }
+    }
+
+    flink_application_configuration {
+      checkpoint_configuration {
+        configuration_type            = "CUSTOM"
+        checkpointing_enabled         = true
+        checkpoint_interval           = var.checkpoint_interval_ms
+        min_pause_between_checkpoints = min(var.checkpoint_interval_ms, 5000)
+      }
+
+      monitoring_configuration {
+        configuration_type = "CUSTOM"
+        log_level          = "INFO"
+        metrics_level      = "APPLICATION"
+      }
+
+      # One subtask per shard: a subtask has one watermark, so with two shards on it a backlog in one makes the other's
+      # events late, and their bursts are lost in silence. Autoscaling would break this.
+      parallelism_configuration {
+        configuration_type   = "CUSTOM"
+        auto_scaling_enabled = false
+        parallelism          = var.shard_count
+        parallelism_per_kpu  = 1
+      }
+    }
+  }
+
+  cloudwatch_logging_options {
+    log_stream_arn = aws_cloudwatch_log_stream.detector.arn
+  }
+
+  # It reads its code when it is made, and its streams when it starts.
+  depends_on = [aws_iam_role_policy.detector]
+}
+
+# The key holds the content's hash: new code is a new object, which makes the application deploy it, and the old one
+# stays until then.
+resource "aws_s3_object" "code" {
+  bucket = var.artifact_bucket_name
+  key    = "detector/${local.code_sha256}.zip"
+  source = var.package
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+resource "aws_cloudwatch_log_group" "detector" {
+  name              = local.log_group
+  retention_in_days = var.log_retention_days
+}
+
+resource "aws_cloudwatch_log_stream" "detector" {
+  name           = local.log_stream
+  log_group_name = aws_cloudwatch_log_group.detector.name
+}
+
+resource "aws_iam_role" "detector" {
+  name               = var.name
+  assume_role_policy = data.aws_iam_policy_document.detector_trust.json
+}
+
+data "aws_iam_policy_document" "detector_trust" {
+  statement {
+    sid     = "AssumeAsDetector"
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["kinesisanalytics.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [var.account_id]
+    }
+  }
+}
+
+resource "aws_iam_role_policy" "detector" {
+  name   = "detector"
+  role   = aws_iam_role.detector.name
+  policy = data.aws_iam_policy_document.detector.json
+}
+
+# https://docs.aws.amazon.com/managed-flink/latest/java/examples-gs-scala-create-run-cli.html
+data "aws_iam_policy_document" "detector" {
+  statement {
+    sid       = "ReadCode"
+    actions   = ["s3:GetObject", "s3:GetObjectVersion"]
+    resources = ["${var.artifact_bucket_arn}/detector/*"]
+  }
+
+  statement {
+    sid       = "ReadRawStream"
+    actions   = ["kinesis:DescribeStream", "kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards"]
+    resources = [var.raw_stream_arn]
+  }
+
+  statement {
+    sid       = "WriteAlertStream"
+    actions   = ["kinesis:PutRecords"]
+    resources = [var.alert_stream_arn]
+  }
+
+  # Managed Flink looks its log group up by listing.
+  statement {
+    sid       = "ListLogGroups"
+    actions   = ["logs:DescribeLogGroups"]
+    resources = ["${local.logs_arn}:log-group:*"]
+  }
+
+  statement {
+    sid       = "ListLogStreams"
+    actions   = ["logs:DescribeLogStreams"]
+    resources = ["${local.log_group_arn}:log-stream:*"]
+  }
+
+  statement {
+    sid       = "WriteLogs"
+    actions   = ["logs:PutLogEvents"]
+    resources = ["${local.log_group_arn}:log-stream:${local.log_stream}"]
+  }
+}

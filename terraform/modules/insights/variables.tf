@@ -1,0 +1,29 @@
+variable "workgroup_name" {
+  description = "Name of the Athena workgroup."
+  type        = string
+}
+
+variable "database" {
+  description = "Glue database that the questions are asked of."
+  type        = string
+}
+
+variable "result_bucket_name" {
+  description = "Bucket of query results."
+  type        = string
+}
+
+variable "bytes_scanned_cutoff_per_query" {
+  description = "A query that would read more is cancelled."
+  type        = number
+}
+
+variable "questions" {
+  description = "SQL by name: a header with `-- title:`, placeholders as `$${name}`."
+  type        = map(string)
+
+  validation {
+    condition     = alltrue([for name, sql in var.questions : can(regex("^[a-z_][a-z0-9_]*$", name)) && can(regex("(?m)^-- title:", sql))])
+    error_message = "Got ${join(", ", keys(var.questions))}. Every question needs a name of a-z, 0-9 and _ (Athena allows no hyphen in a prepared statement) and a line `-- title:`."
+  }
+}

@@ -1,0 +1,57 @@
+resource "aws_glue_catalog_database" "lake" {
+  name        = var.database
+  description = "Shop traffic: raw as it arrived, and curated."
+}
+
+# The curated tables are Iceberg and made by the job: Terraform cannot state an Iceberg table's partitions.
+resource "aws_glue_catalog_table" "raw" {
+  name          = var.raw_table
+  database_name = aws_glue_catalog_database.lake.name
+  description   = "Records of stream 1 as they arrived, duplicates and broken ones included."
+  table_type    = "EXTERNAL_TABLE"
+
+  # Athena computes the partitions: no crawler, and a new day is there at once.
+  parameters = {
+    "EXTERNAL"                       = "TRUE"
+    "classification"                 = "json"
+    "projection.enabled"             = "true"
+    "projection.arrival_date.type"   = "date"
+    "projection.arrival_date.format" = "yyyy-MM-dd"
+    "projection.arrival_date.range"  = "2025-01-01,NOW"
+    "storage.location.template"      = "${local.raw_path}arrival_date=$${arrival_date}/"
+  }
+
+  partition_keys {
+    name    = "arrival_date"
+    type    = "date"
+    comment = "UTC day on which Firehose received the record"
+  }
+
+  storage_descriptor {
+    location      = local.raw_path
+    input_format  = "org.apache.hadoop.mapred.TextInputFormat"
+    output_format = "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat"
+    compressed    = true
+
+    ser_de_info {
+      serialization_library = "org.openx.data.jsonserde.JsonSerDe"
+
+      # A broken record is a row of nulls here, and stands in quarantine with the reason; it must not end a query.
+      parameters = { "ignore.malformed.json" = "TRUE" }
+    }
+
+    dynamic "columns" {
+      for_each = var.raw_columns
+
+      content {
+        name    = columns.value.name
+        type    = columns.value.type
+        comment = columns.value.meaning
+      }
+    }
+  }
+}
+
+locals {
+  raw_path = "s3://${aws_s3_bucket.lake["raw"].bucket}/events/"
+}

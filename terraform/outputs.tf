@@ -1,0 +1,101 @@
+# What programs need to find their place: `terraform output -json`.
+
+output "region" {
+  description = "AWS region of everything."
+  value       = var.region
+}
+
+output "raw_stream_name" {
+  description = "Stream 1: shop traffic."
+  value       = local.names.raw_stream
+}
+
+output "alert_stream_name" {
+  description = "Stream 2: alerts."
+  value       = local.names.alert_stream
+}
+
+output "delivery_stream_name" {
+  description = "Firehose from stream 1 to the raw bucket."
+  value       = local.names.delivery_stream
+}
+
+output "raw_bucket" {
+  description = "Bucket of shop traffic as it arrived."
+  value       = local.bucket_names.raw
+}
+
+output "curated_bucket" {
+  description = "Bucket of the Iceberg tables."
+  value       = local.bucket_names.curated
+}
+
+output "artifact_bucket" {
+  description = "Bucket of the deployed packages."
+  value       = local.bucket_names.artifact
+}
+
+output "result_bucket" {
+  description = "Bucket of query results."
+  value       = local.bucket_names.result
+}
+
+output "database" {
+  description = "Glue database of all tables."
+  value       = local.database
+}
+
+output "raw_table" {
+  description = "Glue table over the raw bucket."
+  value       = var.names.raw_table
+}
+
+output "curate_job_name" {
+  description = "Glue job: raw objects to curated tables."
+  value       = local.names.curate_job
+}
+
+output "detector_name" {
+  description = "Managed Flink application."
+  value       = local.names.detector
+}
+
+output "alert_function_name" {
+  description = "Lambda function behind stream 2."
+  value       = local.names.alert_function
+}
+
+output "alert_function_log_group" {
+  description = "Log group of the alert function, where its metrics appear as EMF."
+  value       = module.alerting.log_group_name
+}
+
+output "incident_table_name" {
+  description = "DynamoDB table of incidents."
+  value       = local.names.incident_table
+}
+
+output "incident_topic_arn" {
+  description = "SNS topic of notices."
+  value       = module.alerting.topic_arn
+}
+
+output "failure_queue_url" {
+  description = "SQS queue of alerts that could not be handled."
+  value       = module.alerting.failure_queue_url
+}
+
+output "metric_namespace" {
+  description = "CloudWatch namespace of the incident metric."
+  value       = local.names.metric_namespace
+}
+
+output "metric_name" {
+  description = "CloudWatch metric of incidents."
+  value       = var.names.metric
+}
+
+output "workgroup_name" {
+  description = "Athena workgroup of the insights."
+  value       = local.names.workgroup
+}

@@ -1,0 +1,163 @@
+# The detector as Managed Flink gets it.
+
+provider "aws" {
+  region                      = "us-east-1"
+  access_key                  = "fake"
+  secret_key                  = "fake"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+}
+
+variables {
+  account_id             = "123456789012"
+  partition              = "aws"
+  region                 = "us-east-1"
+  name                   = "detector"
+  package                = "tests/fixtures/package.txt"
+  artifact_bucket_name   = "artifact-bucket"
+  artifact_bucket_arn    = "arn:aws:s3:::artifact-bucket"
+  raw_stream_name        = "raw-stream"
+  raw_stream_arn         = "arn:aws:kinesis:us-east-1:123456789012:stream/raw-stream"
+  shard_count            = 3
+  alert_stream_name      = "alert-stream"
+  alert_stream_arn       = "arn:aws:kinesis:us-east-1:123456789012:stream/alert-stream"
+  kinesis_endpoint       = null
+  start                  = true
+  start_position         = "TRIM_HORIZON"
+  checkpoint_interval_ms = 60000
+  alert_sink_options     = { "sink.flush-buffer.timeout" = "200" }
+  burst_threshold        = 5
+  burst_window_s         = 10
+  log_retention_days     = 14
+}
+
+run "detection" {
+  command = plan
+
+  module {
+    source = "./modules/detection"
+  }
+
+  assert {
+    condition = jsonencode({
+      for group in aws_kinesisanalyticsv2_application.detector.application_configuration[0].environment_properties[0].property_group :
+      group.property_group_id => group.property_map
+      }) == jsonencode({
+      "kinesis.analytics.flink.run.options" = { jarfile = "lib/pyflink-dependencies.jar", python = "main.py" }
+      "rule.burst"                          = { lookback_s = "9.999", threshold = "5", window_s = "10" }
+      "table.alerts"                        = { "aws.region" = "us-east-1", "sink.flush-buffer.timeout" = "200", stream = "alert-stream" }
+      "table.config" = {
+        "table.exec.source.idle-timeout" = "5 s"
+        "table.exec.state.ttl"           = "1 h"
+        "table.local-time-zone"          = "UTC"
+      }
+      "table.raw_events" = { "aws.region" = "us-east-1", "scan.stream.initpos" = "TRIM_HORIZON", stream = "raw-stream" }
+    })
+    error_message = "Property groups: ${jsonencode(local.property_groups)}"
+  }
+
+  assert {
+    condition = (
+      aws_kinesisanalyticsv2_application.detector.application_configuration[0].flink_application_configuration[0].parallelism_configuration[0].parallelism == var.shard_count
+      && aws_kinesisanalyticsv2_application.detector.application_configuration[0].flink_application_configuration[0].parallelism_configuration[0].parallelism_per_kpu == 1
+      && aws_kinesisanalyticsv2_application.detector.application_configuration[0].flink_application_configuration[0].parallelism_configuration[0].auto_scaling_enabled == false
+    )
+    error_message = "With fewer subtasks than shards bursts are lost in silence."
+  }
+
+  assert {
+    condition = (
+      aws_kinesisanalyticsv2_application.detector.application_configuration[0].flink_application_configuration[0].checkpoint_configuration[0].checkpointing_enabled
+      && aws_kinesisanalyticsv2_application.detector.application_configuration[0].flink_application_configuration[0].checkpoint_configuration[0].checkpoint_interval == 60000
+      && aws_kinesisanalyticsv2_application.detector.application_configuration[0].application_snapshot_configuration[0].snapshots_enabled
+    )
+    error_message = "Checkpoints and snapshots must be on."
+  }
+
+  assert {
+    condition     = aws_kinesisanalyticsv2_application.detector.runtime_environment == "FLINK-1_20"
+    error_message = "Runtime: ${aws_kinesisanalyticsv2_application.detector.runtime_environment}"
+  }
+
+  assert {
+    condition = (
+      aws_s3_object.code.key == "detector/${filesha256(var.package)}.zip"
+      && aws_kinesisanalyticsv2_application.detector.application_configuration[0].application_code_configuration[0].code_content[0].s3_content_location[0].file_key == aws_s3_object.code.key
+    )
+    error_message = "New code must be a new key, or the application keeps the old code."
+  }
+
+  assert {
+    condition = jsonencode({
+      for statement in jsondecode(aws_iam_role_policy.detector.policy).Statement :
+      statement.Sid => { actions = sort(flatten([statement.Action])), resources = sort(flatten([statement.Resource])) }
+      }) == jsonencode({
+      ListLogGroups = {
+        actions   = ["logs:DescribeLogGroups"]
+        resources = ["arn:aws:logs:us-east-1:123456789012:log-group:*"]
+      }
+      ListLogStreams = {
+        actions   = ["logs:DescribeLogStreams"]
+        resources = ["arn:aws:logs:us-east-1:123456789012:log-group:/aws/kinesis-analytics/detector:log-stream:*"]
+      }
+      ReadCode = {
+        actions   = ["s3:GetObject", "s3:GetObjectVersion"]
+        resources = ["arn:aws:s3:::artifact-bucket/detector/*"]
+      }
+      ReadRawStream = {
+        actions   = ["kinesis:DescribeStream", "kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards"]
+        resources = ["arn:aws:kinesis:us-east-1:123456789012:stream/raw-stream"]
+      }
+      WriteAlertStream = {
+        actions   = ["kinesis:PutRecords"]
+        resources = ["arn:aws:kinesis:us-east-1:123456789012:stream/alert-stream"]
+      }
+      WriteLogs = {
+        actions   = ["logs:PutLogEvents"]
+        resources = ["arn:aws:logs:us-east-1:123456789012:log-group:/aws/kinesis-analytics/detector:log-stream:application"]
+      }
+    })
+    error_message = "Policy of the detector: ${aws_iam_role_policy.detector.policy}"
+  }
+
+  assert {
+    condition = jsonencode(jsondecode(aws_iam_role.detector.assume_role_policy).Statement) == jsonencode([{
+      Action    = "sts:AssumeRole"
+      Condition = { StringEquals = { "aws:SourceAccount" = "123456789012" } }
+      Effect    = "Allow"
+      Principal = { Service = "kinesisanalytics.amazonaws.com" }
+      Sid       = "AssumeAsDetector"
+    }])
+    error_message = "Trust of the detector: ${aws_iam_role.detector.assume_role_policy}"
+  }
+}
+
+run "endpoint_and_window_are_values" {
+  command = plan
+
+  module {
+    source = "./modules/detection"
+  }
+
+  variables {
+    kinesis_endpoint   = "https://vpce-1.kinesis.us-east-1.vpce.amazonaws.com"
+    alert_sink_options = { "sink.http-client.protocol.version" = "HTTP1_1" }
+    burst_threshold    = 8
+    burst_window_s     = 30
+  }
+
+  assert {
+    condition = (
+      local.property_groups["table.raw_events"]["aws.endpoint"] == var.kinesis_endpoint
+      && local.property_groups["table.alerts"]["aws.endpoint"] == var.kinesis_endpoint
+      && local.property_groups["table.alerts"]["sink.http-client.protocol.version"] == "HTTP1_1"
+    )
+    error_message = "Both tables need the endpoint, the sink its options."
+  }
+
+  assert {
+    condition     = jsonencode(local.property_groups["rule.burst"]) == jsonencode({ lookback_s = "29.999", threshold = "8", window_s = "30" })
+    error_message = "Rule burst: ${jsonencode(local.property_groups["rule.burst"])}"
+  }
+}
