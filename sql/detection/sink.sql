@@ -1,0 +1,17 @@
+-- title: Alerts, as they stand in stream 2
+-- Stream name, region and sink tuning come with the application's property group `table.alerts`.
+create table alerts (
+  alert_id        string not null,
+  rule            string not null,
+  user_id         bigint not null,
+  window_start_at string not null,
+  window_end_at   string not null,
+  event_count     bigint not null,
+  threshold       bigint not null
+)
+-- Becomes the partition key: one user's alerts stay in order on one shard.
+partitioned by (user_id)
+with (
+  'connector' = 'kinesis',
+  'format' = 'json'
+)
