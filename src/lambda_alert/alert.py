@@ -1,0 +1,93 @@
+"""One alert of stream 2: a wire record in, an `Alert` out. The shape is `contracts/alert.json`."""
+
+import json
+import re
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import Any
+
+MIN_BIGINT, MAX_BIGINT = -(2**63), 2**63 - 1
+
+# Also fits, unescaped, into a sort key, a metric dimension and the subject of an email.
+_RULE = re.compile("[a-z][a-z0-9_]{0,49}")
+_INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
+_WANTED = {str: "a string", int: "a whole number"}
+
+
+class MalformedAlert(ValueError):
+    """A record that breaks the contract; the message says how."""
+
+
+@dataclass(frozen=True)
+class Alert:
+    """A finding of a rule, valid by the contract. Constructing an invalid one raises MalformedAlert."""
+
+    alert_id: str
+    rule: str
+    user_id: int
+    window_start_at: str
+    window_end_at: str
+    event_count: int
+    threshold: int
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if type(value) is not field.type:  # isinstance would take true for a number
+                raise MalformedAlert(f"{field.name} is {_shown(value)}, expected {_WANTED[field.type]}")
+            if field.type is int and not MIN_BIGINT <= value <= MAX_BIGINT:
+                raise MalformedAlert(f"{field.name} is {_shown(value)}, expected a signed 64-bit number")
+        if not _RULE.fullmatch(self.rule):
+            raise MalformedAlert(f"rule is {_shown(self.rule)}, expected {_RULE.pattern}")
+        if self.window_s <= 0:
+            raise MalformedAlert(
+                f"window_end_at {self.window_end_at} is not after window_start_at {self.window_start_at}"
+            )
+        if self.event_count <= self.threshold:
+            raise MalformedAlert(f"event_count {self.event_count} does not exceed threshold {self.threshold}")
+        # Repeats are recognised by this id alone, so an id that says something else would swallow other alerts.
+        expected_id = f"{self.rule}:{self.user_id}:{self.window_end_at}"
+        if self.alert_id != expected_id:
+            raise MalformedAlert(f"alert_id is {_shown(self.alert_id)}, expected {expected_id}")
+
+    @property
+    def window_s(self) -> float:
+        """Length of the window in seconds of event time."""
+        start_at = _instant("window_start_at", self.window_start_at)
+        return (_instant("window_end_at", self.window_end_at) - start_at).total_seconds()
+
+
+def parse(payload: bytes) -> Alert:
+    """The alert that a wire record holds. Raises MalformedAlert.
+
+    Unknown fields are ignored, so that the detector may be deployed with a new one before this function is.
+    """
+    try:
+        record = json.loads(payload.decode())
+    except (ValueError, RecursionError) as error:  # RecursionError: a record of many brackets
+        raise MalformedAlert(f"not JSON in UTF-8: {error}") from None
+    if not isinstance(record, dict):
+        raise MalformedAlert(f"{_shown(record)} is not a JSON object")
+    missing = [field.name for field in fields(Alert) if field.name not in record]
+    if missing:
+        raise MalformedAlert(f"without {', '.join(missing)}")
+    return Alert(**{field.name: record[field.name] for field in fields(Alert)})
+
+
+def iso(at: datetime) -> str:
+    """The instant as the contracts write it, in UTC: `2019-10-01T00:00:00.000Z`."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _instant(name: str, text: str) -> datetime:
+    try:
+        if _INSTANT.fullmatch(text):
+            return datetime.fromisoformat(text)
+    except ValueError:  # the 30th of February
+        pass
+    raise MalformedAlert(f"{name} is {_shown(text)}, expected an instant like 2019-10-01T00:00:00.000Z")
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 100 else text[:97] + "..."

@@ -1,0 +1,430 @@
+"""The Lambda as a whole against moto: what is in the table, the topic, the queue and the log afterwards."""
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from aws_kinesis_agg.aggregator import RecordAggregator
+from botocore.exceptions import ReadTimeoutError
+from moto import mock_aws
+
+from lambda_alert import handler, settings
+
+TABLE, METRIC, NAMESPACE = "ddb-ecommerce-tab-1", "ecomm-user-high-volume-events", "ecommerce-namespace-1"
+ARRIVED_AT = datetime(2026, 11, 23, 12, 0, 0, 250_000, UTC)
+NOW = datetime(2026, 11, 23, 12, 0, 2, tzinfo=UTC)
+
+
+def alert(user_id: int, count: int = 7) -> dict[str, Any]:
+    end_at = "2019-10-01T00:00:12.500Z"
+    return {
+        "alert_id": f"burst:{user_id}:{end_at}",
+        "rule": "burst",
+        "user_id": user_id,
+        "window_start_at": "2019-10-01T00:00:02.500Z",
+        "window_end_at": end_at,
+        "event_count": count,
+        "threshold": 5,
+    }
+
+
+def item(user_id: int) -> dict[str, Any]:
+    """The final state of an alert's incident."""
+    return {
+        "ddb_partition_key": {"S": f"user#{user_id}"},
+        "ddb_sort_key": {"S": f"burst:{user_id}:2019-10-01T00:00:12.500Z"},
+        "rule": {"S": "burst"},
+        "user_id": {"N": str(user_id)},
+        "window_start_at": {"S": "2019-10-01T00:00:02.500Z"},
+        "window_end_at": {"S": "2019-10-01T00:00:12.500Z"},
+        "event_count": {"N": "7"},
+        "threshold": {"N": "5"},
+        "detected_at": {"S": "2026-11-23T12:00:00.250Z"},
+        "notified_at": {"S": "2026-11-23T12:00:02.000Z"},
+        "expires_at": {"N": str(int(datetime(2027, 11, 23, 12, tzinfo=UTC).timestamp()))},
+    }
+
+
+def records(*payloads: Any) -> list[dict[str, Any]]:
+    """Kinesis records as Lambda gets them, with sequence numbers 1, 2, …; what is not bytes is made JSON."""
+    return [
+        {
+            "eventID": f"shardId-000000000000:{number}",
+            "eventSourceARN": "arn:aws:kinesis:us-east-1:123456789012:stream/two",
+            "kinesis": {
+                "kinesisSchemaVersion": "1.0",
+                "sequenceNumber": str(number),
+                "partitionKey": "1",
+                "data": base64.b64encode(
+                    payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+                ).decode(),
+                "approximateArrivalTimestamp": ARRIVED_AT.timestamp(),
+            },
+        }
+        for number, payload in enumerate(payloads, 1)
+    ]
+
+
+def aggregated(*payloads: bytes) -> bytes:
+    aggregator = RecordAggregator()
+    for payload in payloads:
+        aggregator.add_user_record("1", payload)
+    return aggregator.clear_and_get().get_contents()[2]
+
+
+class Breaking:
+    """A client one of whose methods fails, before or after the call took effect, while the fault lasts."""
+
+    def __init__(self, client: Any, method: str, fault: BaseException, after: bool, breaks: Callable[[dict], bool]):
+        self._client, self._method, self._fault, self._after, self._breaks = client, method, fault, after, breaks
+
+    def __getattr__(self, name: str) -> Any:
+        actual = getattr(self._client, name)
+        if name != self._method:
+            return actual
+
+        def call(**arguments: Any) -> Any:
+            broken = self._breaks(arguments)
+            if not broken or self._after:
+                answer = actual(**arguments)
+            if broken:
+                raise self._fault
+            return answer
+
+        return call
+
+
+@dataclass
+class Cloud:
+    """The function's surroundings; `respond` runs it, with clients replaced at will."""
+
+    values: settings.Settings
+    clients: dict[str, Any]
+    readers_url: str
+    lines: list[str] = field(default_factory=list)
+
+    def respond(
+        self, events: list[dict], remaining_ms: Callable[[], int] = lambda: 30_000, **replaced: Any
+    ) -> list[str]:
+        clients = {**self.clients, "now": lambda: NOW, "log": self.lines.append, **replaced}
+        answer = handler.Responder(self.values, **clients).respond(events, remaining_ms)
+        assert list(answer) == ["batchItemFailures"]
+        return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+
+    def break_once(self, service: str, method: str, fault: BaseException, after: bool) -> dict[str, Breaking]:
+        return {service: Breaking(self.clients[service], method, fault, after, lambda _: True)}
+
+    def items(self) -> list[dict]:
+        pages = self.clients["dynamodb"].get_paginator("scan").paginate(TableName=TABLE)
+        return sorted((i for page in pages for i in page["Items"]), key=lambda i: int(i["user_id"]["N"]))
+
+    def _drain(self, url: str) -> list[dict]:
+        bodies = []
+        while found := self.clients["sqs"].receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for message in found:
+                bodies.append(json.loads(message["Body"]))
+                self.clients["sqs"].delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return bodies
+
+    def messages(self) -> list[dict]:
+        return self._drain(self.readers_url)
+
+    def letters(self) -> list[dict]:
+        return self._drain(self.values.failure_queue_url)
+
+    def metrics(self) -> list[dict]:
+        return [line for line in map(json.loads, self.lines) if "_aws" in line]
+
+    def log(self) -> list[str]:
+        return [line["message"] for line in map(json.loads, self.lines) if "_aws" not in line]
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_KINESIS", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        clients = {name: boto3.client(name) for name in ("dynamodb", "sns", "sqs")}
+        clients["dynamodb"].create_table(
+            TableName=TABLE,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[
+                {"AttributeName": name, "AttributeType": "S"} for name in ("ddb_partition_key", "ddb_sort_key")
+            ],
+            KeySchema=[
+                {"AttributeName": "ddb_partition_key", "KeyType": "HASH"},
+                {"AttributeName": "ddb_sort_key", "KeyType": "RANGE"},
+            ],
+        )
+        topic_arn = clients["sns"].create_topic(Name="incidents")["TopicArn"]
+        failures_url, readers_url = (
+            clients["sqs"].create_queue(QueueName=n)["QueueUrl"] for n in ("failures", "readers")
+        )
+        clients["sns"].subscribe(
+            TopicArn=topic_arn, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:123456789012:readers"
+        )
+        yield Cloud(settings.Settings(METRIC, NAMESPACE, TABLE, topic_arn, failures_url), clients, readers_url)
+
+
+def test_alert_becomes_incident_notice_and_metric(cloud: Cloud):
+    assert cloud.respond(records(alert(1))) == []
+
+    assert cloud.items() == [item(1)]
+    (message,) = cloud.messages()
+    assert message["Subject"] == "burst: user 1 did 7 things in 10 s"
+    assert json.loads(message["Message"]) == {**alert(1), "detected_at": "2026-11-23T12:00:00.250Z"}
+    assert {name: a["Value"] for name, a in message["MessageAttributes"].items()} == {
+        "alert_id": "burst:1:2019-10-01T00:00:12.500Z",
+        "rule": "burst",
+        "user_id": "1",
+    }
+    assert cloud.metrics() == [
+        {
+            "_aws": {
+                "Timestamp": int(NOW.timestamp() * 1000),
+                "CloudWatchMetrics": [
+                    {"Namespace": NAMESPACE, "Dimensions": [["rule"]], "Metrics": [{"Name": METRIC, "Unit": "Count"}]}
+                ],
+            },
+            METRIC: 7,
+            "rule": "burst",
+            "user_id": "1",
+            "alert_id": "burst:1:2019-10-01T00:00:12.500Z",
+        }
+    ]
+    assert cloud.letters() == []
+
+
+def test_repeated_alert_changes_nothing(cloud: Cloud):
+    # Within a batch, in a later batch, and with another count, as after a restart of the detector.
+    assert cloud.respond(records(alert(1), alert(1))) == []
+    assert cloud.respond(records(alert(1))) == []
+    assert cloud.respond(records(alert(1, count=9))) == []
+
+    assert cloud.items() == [item(1)]
+    assert len(cloud.messages()) == len(cloud.metrics()) == 1
+    assert cloud.log() == ["alert notified", *["repeated alert: nothing to do"] * 3]
+
+
+class Killed(BaseException):
+    """The end of the process: nothing in the function can catch it in earnest."""
+
+
+@pytest.mark.parametrize("fault", [ReadTimeoutError(endpoint_url="https://…"), Killed()], ids=["fails", "is killed"])
+@pytest.mark.parametrize(
+    ("service", "method", "after", "messages", "metrics"),
+    [
+        ("dynamodb", "put_item", False, 1, 1),
+        ("dynamodb", "put_item", True, 1, 1),
+        ("sns", "publish", False, 1, 1),
+        # From here to the mark the notice has been sent and nobody knows: it is sent again.
+        ("sns", "publish", True, 2, 1),
+        ("dynamodb", "update_item", False, 2, 2),
+        ("dynamodb", "update_item", True, 1, 1),
+    ],
+)
+def test_retry_after_a_break_ends_in_the_same_state(
+    cloud: Cloud, service: str, method: str, after: bool, messages: int, metrics: int, fault: BaseException
+):
+    broken = cloud.break_once(service, method, fault, after)
+    if isinstance(fault, Killed):
+        with pytest.raises(Killed):
+            cloud.respond(records(alert(1)), **broken)
+    else:
+        assert cloud.respond(records(alert(1)), **broken) == ["1"]
+    for _ in range(2):  # the retry, and one too many
+        assert cloud.respond(records(alert(1))) == []
+
+    assert cloud.items() == [item(1)]
+    sent = cloud.messages()
+    assert len(sent) == messages
+    assert {message["MessageAttributes"]["alert_id"]["Value"] for message in sent} == {alert(1)["alert_id"]}
+    assert len({message["Message"] for message in sent}) == 1
+    assert len(cloud.metrics()) == metrics
+
+
+@pytest.mark.parametrize(("after", "metrics"), [(False, 1), (True, 2)])
+def test_retry_after_a_kill_around_the_metric(cloud: Cloud, after: bool, metrics: int):
+    def log(line: str) -> None:
+        if after:
+            cloud.lines.append(line)
+        raise Killed
+
+    with pytest.raises(Killed):
+        cloud.respond(records(alert(1)), log=log)
+    assert cloud.respond(records(alert(1))) == []
+
+    assert cloud.items() == [item(1)]
+    assert len(cloud.messages()) == 2
+    assert len(cloud.metrics()) == metrics
+
+
+def test_incident_deleted_before_its_mark_does_not_come_back(cloud: Cloud):
+    class Deleting:
+        def publish(self, **_: Any) -> None:
+            key = {name: item(1)[name] for name in ("ddb_partition_key", "ddb_sort_key")}
+            cloud.clients["dynamodb"].delete_item(TableName=TABLE, Key=key)
+
+    assert cloud.respond(records(alert(1)), sns=Deleting()) == []
+    assert cloud.items() == []
+
+
+def test_first_mark_stands(cloud: Cloud):
+    class Forgetful(Breaking):
+        """Marks, and marks again a minute later, as the SDK does when an answer got lost."""
+
+        def update_item(self, **call: Any) -> None:
+            self._client.update_item(**call)
+            later = {":notified_at": {"S": "2026-11-23T12:01:02.000Z"}}
+            self._client.update_item(**{**call, "ExpressionAttributeValues": later})
+
+    client = Forgetful(cloud.clients["dynamodb"], "", Killed(), after=False, breaks=lambda _: False)
+    assert cloud.respond(records(alert(1)), dynamodb=client) == []
+    assert cloud.items() == [item(1)]
+
+
+def test_poison_is_kept_and_hurts_no_other(cloud: Cloud):
+    assert cloud.respond(records(alert(1), b"{broken", b"\xff", {**alert(2), "user_id": None}, alert(3))) == []
+
+    assert cloud.items() == [item(1), item(3)]
+    assert len(cloud.messages()) == len(cloud.metrics()) == 2
+    letters = sorted(cloud.letters(), key=lambda letter: letter["sequence_number"])
+    assert [(letter["sequence_number"], letter["payload_encoding"]) for letter in letters] == [
+        ("2", "utf-8"),
+        ("3", "base64"),
+        ("4", "utf-8"),
+    ]
+    assert letters[0] == {
+        "reason": "not JSON in UTF-8: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
+        "payload": "{broken",
+        "payload_encoding": "utf-8",
+        "payload_bytes": 7,
+        "payload_kept_bytes": 7,
+        "stream_arn": "arn:aws:kinesis:us-east-1:123456789012:stream/two",
+        "shard_id": "shardId-000000000000",
+        "sequence_number": "2",
+        "position": 0,
+        "arrived_at": "2026-11-23T12:00:00.250Z",
+    }
+    assert letters[2]["reason"] == "user_id is null, expected a whole number"
+
+
+def test_poison_is_retried_when_the_failure_queue_fails(cloud: Cloud):
+    broken = cloud.break_once("sqs", "send_message", ReadTimeoutError(endpoint_url="https://…"), after=False)
+    assert cloud.respond(records(b"{broken", alert(1)), **broken) == ["1"]
+    assert cloud.items() == [item(1)]
+    assert cloud.respond(records(b"{broken", alert(1))) == []
+    assert len(cloud.letters()) == len(cloud.messages()) == 1
+
+
+def test_log_holds_no_payload(cloud: Cloud):
+    batch = records(b'{"name": "Jane Doe"}', {**alert(1), "rule": "Jane Doe"})
+    broken = cloud.break_once("sqs", "send_message", ReadTimeoutError(endpoint_url="https://…"), after=False)
+    assert cloud.respond(batch) == []
+    assert cloud.respond(batch, **broken) == ["1", "2"]
+    assert cloud.lines and "Jane" not in "".join(cloud.lines)
+    assert json.loads(cloud.lines[0]) == {
+        "level": "ERROR",
+        "message": "not an alert: kept in the failure queue with the reason",
+        "shard_id": "shardId-000000000000",
+        "sequence_number": "1",
+        "position": 0,
+    }
+
+
+def test_failure_is_reported_and_the_others_are_worked_on(cloud: Cloud):
+    def of_user_2_or_4(call: dict) -> bool:
+        return call["Item"]["user_id"]["N"] in ("2", "4")
+
+    fault = ReadTimeoutError(endpoint_url="https://…")
+    broken = Breaking(cloud.clients["dynamodb"], "put_item", fault, after=False, breaks=of_user_2_or_4)
+    batch = records(*(alert(user_id) for user_id in range(1, 6)))
+    assert cloud.respond(batch, dynamodb=broken) == ["2", "4"]
+    assert cloud.items() == [item(1), item(3), item(5)]
+    (line, _) = (line for line in map(json.loads, cloud.lines) if line.get("level") == "ERROR")
+    assert (line["sequence_number"], line["error"]) == ("2", repr(fault))
+
+    # Lambda retries from the lowest.
+    assert cloud.respond(batch[1:]) == []
+    assert cloud.items() == [item(user_id) for user_id in range(1, 6)]
+    assert len(cloud.messages()) == len(cloud.metrics()) == 5
+
+
+def test_aggregated_and_plain_records_mix(cloud: Cloud):
+    wire = [json.dumps(alert(user_id)).encode() for user_id in range(1, 5)]
+    batch = records(wire[0], aggregated(wire[1], b"{broken", wire[2]), wire[3])
+
+    def of_user_2(call: dict) -> bool:
+        return call["Item"]["user_id"]["N"] == "2"
+
+    fault = ReadTimeoutError(endpoint_url="https://…")
+    broken = Breaking(cloud.clients["dynamodb"], "put_item", fault, after=False, breaks=of_user_2)
+    assert cloud.respond(batch, dynamodb=broken) == ["2"]  # of the Kinesis record, once
+    assert cloud.items() == [item(1), item(3), item(4)]
+
+    assert cloud.respond(batch[1:]) == []
+    assert cloud.items() == [item(1), item(2), item(3), item(4)]
+    assert len(cloud.messages()) == len(cloud.metrics()) == 4
+    # The one behind the failure came twice, and can be told.
+    assert [(letter["sequence_number"], letter["position"]) for letter in cloud.letters()] == [("2", 1), ("2", 1)]
+
+
+def test_short_of_time_the_rest_is_left_to_the_next_call(cloud: Cloud):
+    times = iter([20_000, handler.RESERVE_MS - 1])
+    assert cloud.respond(records(*map(alert, range(1, 5))), remaining_ms=lambda: next(times)) == ["3"]
+    assert cloud.items() == [item(1), item(2)]
+
+
+def test_however_short_of_time_one_is_done(cloud: Cloud):
+    assert cloud.respond(records(alert(1), alert(2)), remaining_ms=lambda: 0) == ["2"]
+    assert cloud.items() == [item(1)]
+
+
+@pytest.fixture
+def fresh_environment() -> Iterator[None]:
+    handler._responder.cache_clear()
+    yield
+    handler._responder.cache_clear()
+
+
+CONTEXT = SimpleNamespace(get_remaining_time_in_millis=lambda: 30_000)
+
+
+def test_entry_point(
+    cloud: Cloud, fresh_environment: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    for name in ("topic_arn", "failure_queue_url"):
+        monkeypatch.setenv(name, getattr(cloud.values, name))
+    monkeypatch.setenv("dynamodb_control_table", TABLE)
+    monkeypatch.setenv("cloudwatch_metric", METRIC)
+    monkeypatch.setenv("cloudwatch_namespace", NAMESPACE)
+
+    assert handler.handle({"Records": records(alert(1), b"{broken")}, CONTEXT) == {"batchItemFailures": []}
+
+    (stored,) = cloud.items()
+    assert {**stored, "notified_at": item(1)["notified_at"]} == item(1)
+    assert len(cloud.messages()) == len(cloud.letters()) == 1
+    metric, *log = map(json.loads, capsys.readouterr().out.splitlines())
+    assert metric[METRIC] == 7
+    assert [line["message"] for line in log] == [
+        "alert notified",
+        "not an alert: kept in the failure queue with the reason",
+    ]
+
+
+def test_missing_environment_is_named(fresh_environment: None, monkeypatch: pytest.MonkeyPatch):
+    for name in ("topic_arn", "failure_queue_url"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("cloudwatch_metric", "cloudwatch_namespace", "dynamodb_control_table"):
+        monkeypatch.setenv(name, "x")
+    with pytest.raises(ValueError, match=r"^environment without topic_arn, failure_queue_url: "):
+        handler.handle({"Records": records(alert(1))}, CONTEXT)

@@ -1,0 +1,280 @@
+"""The Lambda's pure parts: what a record becomes."""
+
+import base64
+import json
+import re
+from datetime import UTC, datetime
+
+import pytest
+from aws_kinesis_agg.aggregator import RecordAggregator
+from aws_kinesis_agg.deaggregator import messages_pb2
+
+from lambda_alert import dead_letters, incidents, metrics, notices, records, settings
+from lambda_alert.alert import Alert, MalformedAlert, parse
+
+FIELDS = {
+    "alert_id": "burst:9007199254740993123:2019-10-01T00:00:12.500Z",
+    "rule": "burst",
+    "user_id": 9007199254740993123,
+    "window_start_at": "2019-10-01T00:00:02.500Z",
+    "window_end_at": "2019-10-01T00:00:12.500Z",
+    "event_count": 7,
+    "threshold": 5,
+}
+ALERT = Alert(**FIELDS)
+DETECTED_AT = datetime(2026, 11, 23, 12, 0, 0, 250_000, UTC)
+ENVIRONMENT = {
+    "cloudwatch_metric": "ecomm-user-high-volume-events",
+    "cloudwatch_namespace": "ecommerce-namespace-1",
+    "dynamodb_control_table": "ddb-ecommerce-tab-1",
+    "topic_arn": "arn:aws:sns:us-east-1:123456789012:ecomm-user-high-severity-incidents",
+    "failure_queue_url": "https://sqs.us-east-1.amazonaws.com/123456789012/failures",
+}
+
+
+def kinesis_record(data: bytes, sequence_number: str = "7") -> dict:
+    return {
+        "eventSource": "aws:kinesis",
+        "eventID": f"shardId-000000000002:{sequence_number}",
+        "eventSourceARN": "arn:aws:kinesis:us-east-1:123456789012:stream/ecommerce-raw-user-activity-stream-2",
+        "kinesis": {
+            "kinesisSchemaVersion": "1.0",
+            "partitionKey": "1",
+            "sequenceNumber": sequence_number,
+            "data": base64.b64encode(data).decode(),
+            "approximateArrivalTimestamp": DETECTED_AT.timestamp(),
+        },
+    }
+
+
+def aggregate(*payloads: bytes) -> bytes:
+    aggregator = RecordAggregator()
+    for payload in payloads:
+        aggregator.add_user_record("1", payload)
+    return aggregator.clear_and_get().get_contents()[2]
+
+
+def payloads(data: bytes) -> list[bytes]:
+    return [record.payload for record in records.unpack(kinesis_record(data))]
+
+
+class TestAlert:
+    def test_is_read_from_the_wire(self):
+        assert parse(json.dumps(FIELDS).encode()) == ALERT
+        assert ALERT.window_s == 10
+
+    def test_ignores_fields_of_a_newer_detector(self):
+        assert parse(json.dumps({**FIELDS, "level": 2}).encode()) == ALERT
+
+    @pytest.mark.parametrize(
+        ("payload", "reason"),
+        [
+            (b"", "not JSON in UTF-8: Expecting value"),
+            (b"{", "not JSON in UTF-8"),
+            (b"\xff\xfe", "not JSON in UTF-8: 'utf-8' codec can't decode byte 0xff"),
+            (json.dumps(FIELDS).encode("utf-16"), "not JSON in UTF-8"),
+            (b"[" * 100_000, "not JSON in UTF-8"),
+            (b"[1]", "[1] is not a JSON object"),
+            (b'"' + b"x" * 200 + b'"', "... is not a JSON object"),
+            (b"{}", "without alert_id, rule, user_id, window_start_at, window_end_at, event_count, threshold"),
+        ],
+    )
+    def test_refuses_what_is_no_record_of_it(self, payload: bytes, reason: str):
+        with pytest.raises(MalformedAlert, match=re.escape(reason)):
+            parse(payload)
+
+    @pytest.mark.parametrize("name", FIELDS)
+    def test_refuses_null_in_any_field(self, name: str):
+        with pytest.raises(MalformedAlert, match=f"^{name} is null, expected a (string|whole number)$"):
+            parse(json.dumps({**FIELDS, name: None}).encode())
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            ({"user_id": "1"}, 'user_id is "1", expected a whole number'),
+            ({"user_id": True}, "user_id is true, expected a whole number"),
+            ({"user_id": 2**63}, "user_id is 9223372036854775808, expected a signed 64-bit number"),
+            ({"event_count": 7.0}, "event_count is 7.0, expected a whole number"),
+            ({"event_count": 5}, "event_count 5 does not exceed threshold 5"),
+            ({"rule": ""}, 'rule is "", expected [a-z][a-z0-9_]{0,49}'),
+            ({"rule": "burst\n"}, 'rule is "burst\\n", expected [a-z][a-z0-9_]{0,49}'),
+            ({"alert_id": ""}, f'alert_id is "", expected {ALERT.alert_id}'),
+            ({"user_id": 3}, "expected burst:3:2019-10-01T00:00:12.500Z"),
+            ({"window_start_at": "2019-10-01 00:00:02.500"}, "expected an instant like 2019-10-01T00:00:00.000Z"),
+            ({"window_start_at": "2019-10-01T00:00:02Z"}, "expected an instant like"),
+            ({"window_start_at": "2019-02-30T00:00:02.500Z"}, 'window_start_at is "2019-02-30T00:00:02.500Z"'),
+            ({"window_start_at": ALERT.window_end_at}, "is not after window_start_at"),
+        ],
+    )
+    def test_refuses_wrong_values(self, change: dict, reason: str):
+        with pytest.raises(MalformedAlert, match=re.escape(reason)):
+            parse(json.dumps({**FIELDS, **change}).encode())
+
+
+class TestUnpack:
+    def test_plain_record(self):
+        assert records.unpack(kinesis_record(b"plain", "42")) == [
+            records.UserRecord(
+                payload=b"plain",
+                stream_arn="arn:aws:kinesis:us-east-1:123456789012:stream/ecommerce-raw-user-activity-stream-2",
+                shard_id="shardId-000000000002",
+                sequence_number="42",
+                position=0,
+                arrived_at=DETECTED_AT,
+            )
+        ]
+
+    def test_aggregated_record_keeps_order_and_the_sequence_number_of_the_whole(self):
+        unpacked = records.unpack(kinesis_record(aggregate(b"a", b"b", b"a"), "42"))
+        assert [(r.payload, r.position, r.sequence_number) for r in unpacked] == [
+            (b"a", 0, "42"),
+            (b"b", 1, "42"),
+            (b"a", 2, "42"),
+        ]
+
+    def test_entry_with_an_unknown_key_loses_nothing(self):
+        # aws_kinesis_agg's own deaggregator drops both entries here.
+        message = messages_pb2.AggregatedRecord()
+        for payload in (b"a", b"b"):
+            message.records.add(partition_key_index=5, data=payload)
+        body = message.SerializeToString()
+        assert payloads(records.MAGIC + body + records.md5(body).digest()) == [b"a", b"b"]
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"",
+            records.MAGIC,
+            aggregate(b"a")[:-1] + b"?",
+            aggregate(b"a")[:-1],
+            records.MAGIC + records.md5(b"").digest(),
+            records.MAGIC + b"\x1a\xff" + records.md5(b"\x1a\xff").digest(),
+        ],
+        ids=["empty", "magic alone", "wrong digest", "cut off", "no entries", "no protobuf"],
+    )
+    def test_what_only_looks_aggregated_stays_whole(self, data: bytes):
+        assert payloads(data) == [data]
+
+
+def test_incident_item():
+    assert incidents.item(ALERT, DETECTED_AT, retention_days=30) == {
+        "ddb_partition_key": {"S": "user#9007199254740993123"},
+        "ddb_sort_key": {"S": "burst:9007199254740993123:2019-10-01T00:00:12.500Z"},
+        "rule": {"S": "burst"},
+        "user_id": {"N": "9007199254740993123"},
+        "window_start_at": {"S": "2019-10-01T00:00:02.500Z"},
+        "window_end_at": {"S": "2019-10-01T00:00:12.500Z"},
+        "event_count": {"N": "7"},
+        "threshold": {"N": "5"},
+        "detected_at": {"S": "2026-11-23T12:00:00.250Z"},
+        "expires_at": {"N": str(int(datetime(2026, 12, 23, 12, tzinfo=UTC).timestamp()))},
+    }
+
+
+def test_metric_line():
+    assert metrics.emf_line(ALERT, "ecommerce-namespace-1", "ecomm-user-high-volume-events", DETECTED_AT) == (
+        '{"_aws": {"Timestamp": 1795435200250, "CloudWatchMetrics": [{"Namespace": "ecommerce-namespace-1", '
+        '"Dimensions": [["rule"]], "Metrics": [{"Name": "ecomm-user-high-volume-events", "Unit": "Count"}]}]}, '
+        '"ecomm-user-high-volume-events": 7, "rule": "burst", "user_id": "9007199254740993123", '
+        '"alert_id": "burst:9007199254740993123:2019-10-01T00:00:12.500Z"}'
+    )
+
+
+class TestNotice:
+    def test_text_for_people(self):
+        publication = notices.publication(ALERT, DETECTED_AT, "ddb-ecommerce-tab-1")
+        assert publication["Subject"] == "burst: user 9007199254740993123 did 7 things in 10 s"
+        assert (
+            json.loads(publication["Message"])["default"]
+            == """\
+User 9007199254740993123 did 7 things within 10 seconds.
+Rule "burst" allows 5.
+
+When it happened (event time, UTC)
+  after 2019-10-01T00:00:02.500Z
+  until 2019-10-01T00:00:12.500Z
+When it was detected (UTC)
+  2026-11-23T12:00:00.250Z
+Incident
+  burst:9007199254740993123:2019-10-01T00:00:12.500Z
+
+What to do next
+1. Has this user been here before? DynamoDB table ddb-ecommerce-tab-1:
+     ddb_partition_key = user#9007199254740993123
+2. What did the user do? In Athena, once the day's events are curated:
+     select * from curated_events
+     where user_id = 9007199254740993123
+       and event_at > timestamp '2019-10-01 00:00:02.500'
+       and event_at <= timestamp '2019-10-01 00:00:12.500'
+     order by event_at
+3. A bot: block it at the shop's edge. A shopper: raise the threshold of rule "burst".
+"""
+        )
+
+    def test_json_for_programs(self):
+        message = json.loads(notices.publication(ALERT, DETECTED_AT, "t")["Message"])
+        assert set(message) == {"default", "sms", "email-json", "firehose", "http", "https", "lambda", "sqs"}
+        for protocol in set(message) - {"default", "sms"}:
+            assert json.loads(message[protocol]) == {**FIELDS, "detected_at": "2026-11-23T12:00:00.250Z"}
+
+    def test_attributes_to_filter_by(self):
+        assert notices.publication(ALERT, DETECTED_AT, "t")["MessageAttributes"] == {
+            "alert_id": {"DataType": "String", "StringValue": ALERT.alert_id},
+            "rule": {"DataType": "String", "StringValue": "burst"},
+            "user_id": {"DataType": "String", "StringValue": "9007199254740993123"},
+        }
+
+    def test_longest_subject_fits(self):
+        rule, user_id, end_at = "r" * 50, -(2**63), "2019-10-01T00:00:00.001Z"
+        longest = Alert(
+            f"{rule}:{user_id}:{end_at}", rule, user_id, "2000-01-01T00:00:00.000Z", end_at, 2**63 - 1, -(2**63)
+        )
+        assert len(notices.subject(longest)) == notices.MAX_SUBJECT_LENGTH
+        assert notices.subject(longest).isascii()
+
+
+class TestLetter:
+    def letter(self, payload: bytes) -> dict:
+        text = dead_letters.letter(records.unpack(kinesis_record(payload, "42"))[0], "why")
+        assert text.isascii() and len(text) <= 262_144
+        return json.loads(text)
+
+    def test_says_what_why_and_where(self):
+        assert self.letter("naïve \ufffe".encode()) == {
+            "reason": "why",
+            "payload": "naïve \ufffe",
+            "payload_encoding": "utf-8",
+            "payload_bytes": 10,
+            "payload_kept_bytes": 10,
+            "stream_arn": "arn:aws:kinesis:us-east-1:123456789012:stream/ecommerce-raw-user-activity-stream-2",
+            "shard_id": "shardId-000000000002",
+            "sequence_number": "42",
+            "position": 0,
+            "arrived_at": "2026-11-23T12:00:00.250Z",
+        }
+
+    def test_holds_bytes_in_base64(self):
+        letter = self.letter(b"\xff\x00")
+        assert (letter["payload_encoding"], letter["payload"]) == ("base64", "/wA=")
+
+    @pytest.mark.parametrize("byte", [b"\x00", b"\xff"])
+    def test_holds_the_start_of_a_giant(self, byte: bytes):
+        letter = self.letter(byte * 1_000_000)
+        assert (letter["payload_bytes"], letter["payload_kept_bytes"]) == (1_000_000, 40_000)
+
+
+class TestSettings:
+    def test_retention_has_a_default(self):
+        assert settings.read(ENVIRONMENT).incident_retention_days == 365
+        assert settings.read({**ENVIRONMENT, "incident_retention_days": "30"}).incident_retention_days == 30
+
+    @pytest.mark.parametrize("name", ENVIRONMENT)
+    def test_name_what_is_missing(self, name: str):
+        for environment in ({**ENVIRONMENT, name: ""}, {k: v for k, v in ENVIRONMENT.items() if k != name}):
+            with pytest.raises(ValueError, match=f"^environment without {name}: "):
+                settings.read(environment)
+
+    @pytest.mark.parametrize("days", ["0", "-1", "1.5", "a year", "²"])
+    def test_refuse_a_wrong_retention(self, days: str):
+        with pytest.raises(ValueError, match=re.escape(f"incident_retention_days is '{days}'")):
+            settings.read({**ENVIRONMENT, "incident_retention_days": days})
