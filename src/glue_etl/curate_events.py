@@ -1,0 +1,377 @@
+"""Curates arrival days: raw JSON lines become typed, deduplicated Iceberg rows, or quarantined records with a reason.
+
+AWS Glue 5.1 runs this file as a Spark script. The catalog `glue_catalog` and everything else that differs between AWS
+and one machine comes from Spark's configuration.
+
+    --raw_path s3://bucket/events/ --database my_db_ecomm --from_date 2026-11-23 --to_date 2026-11-24 --run_id nightly-1
+
+Both dates are arrival days (UTC), included; a day without objects is no error. Every line is counted in one place:
+
+    raw_rows = curated_rows     events that were not stored yet
+             + duplicate_rows   lines seen before, good or bad, in this run or an earlier one
+             + quarantined_rows bad records that were not stored yet
+
+The four are measured independently, and the run fails when the sum does not match. Rows are keyed by a hash of their
+content, merged, and `etl_runs` is written last: a run that died, or days that are run again, change nothing that is
+already stored. A `run_id` that is used again replaces its row in `etl_runs`, with the counts of its last attempt. Runs
+must not overlap: both would find an event new.
+
+The last line on stdout is the run's row of `etl_runs` as JSON. Progress goes to stderr.
+"""
+
+import json
+import sys
+from datetime import UTC, date, datetime, timedelta
+from time import monotonic, time
+from typing import NamedTuple
+
+from awsglue.utils import getResolvedOptions
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+CATALOG = "glue_catalog"
+
+CURATED_EVENTS = {
+    "event_id": "string",
+    "event_at": "timestamp_ntz",
+    "event_type": "string",
+    "product_id": "bigint",
+    "category_id": "bigint",
+    "category_code": "string",
+    "brand": "string",
+    "price": "decimal(12,2)",
+    "user_id": "bigint",
+    "user_session": "string",
+    "txn_at": "timestamp_ntz",
+}
+QUARANTINED_RECORDS = {
+    "record_id": "string",
+    "record": "string",
+    "reason": "string",
+    "arrival_date": "date",
+    "object": "string",
+}
+ETL_RUNS = {
+    "run_id": "string",
+    "from_date": "date",
+    "to_date": "date",
+    "finished_at": "timestamp_ntz",
+    "raw_rows": "bigint",
+    "curated_rows": "bigint",
+    "duplicate_rows": "bigint",
+    "quarantined_rows": "bigint",
+}
+
+
+class Field(NamedTuple):
+    """A field of the wire record."""
+
+    name: str
+    type: str
+    nullable: bool = False
+
+
+# contracts/event.json, in its order.
+FIELDS = (
+    Field("event_time", "string"),
+    Field("event_type", "string"),
+    Field("product_id", "bigint"),
+    Field("category_id", "bigint"),
+    Field("category_code", "string", nullable=True),
+    Field("brand", "string", nullable=True),
+    Field("price", "decimal(12,2)"),
+    Field("user_id", "bigint"),
+    Field("user_session", "string", nullable=True),
+    Field("txn_timestamp", "string"),
+)
+EVENT_TYPES = ("view", "cart", "remove_from_cart", "purchase")
+EVENT_TIME = r"\A(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC\z"
+TXN_TIMESTAMP = r"\A(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})Z\z"
+# No name holds one, and U+001F separates the values that make an event_id.
+CONTROL = r"[\x00-\x1f\x7f]"
+
+# Spark's parser forgives these by default; nobody else does.
+STRICT_JSON = {"mode": "PERMISSIVE", "allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
+
+# Parsed wider than stored, so that rounding or an overflow can't hide a bad price.
+PARSED_TYPES = {field.name: "decimal(38,18)" if field.name == "price" else field.type for field in FIELDS}
+
+# from_json makes a string of any value: "12" and 12 look alike. These types take their own kind of value and no string.
+NOT_STRINGS = ("double", "boolean", "array<string>", "map<string,string>")
+
+# The wire record as our producers write it: such a line is valid JSON, each field is there once, with the right kind of
+# value, so that one parse is enough. Any other line may still be good, and is looked at more closely.
+WIRE_VALUES = {
+    "string": r'"[^"\\\x00-\x1f]*+"',
+    "bigint": r"-?(?:0|[1-9]\d{0,18})",
+    "decimal(12,2)": r"(?:0|[1-9]\d{0,9})\.\d\d",
+}
+WIRE_FIELDS = (f'"{field.name}":(?:{WIRE_VALUES[field.type]}{"|null" if field.nullable else ""})' for field in FIELDS)
+WIRE_RECORD = rf"\A\{{{','.join(WIRE_FIELDS)}\}}\z"
+
+
+def run(spark: SparkSession, raw_path: str, database: str, from_date: date, to_date: date, run_id: str) -> dict:
+    """Returns the run's row of `etl_runs`. Raises RuntimeError, and leaves that table alone, when the sum is wrong."""
+    curated = create_table(spark, database, "curated_events", CURATED_EVENTS, "partitioned by (days(event_at))")
+    quarantined = create_table(spark, database, "quarantined_records", QUARANTINED_RECORDS)
+    etl_runs = create_table(spark, database, "etl_runs", ETL_RUNS)
+    log("tables are there")
+
+    judged = judge(read_lines(spark, raw_path, from_date, to_date)).persist()
+    raw_rows, bad_rows, first_at, last_at = judged.agg(
+        F.count("*"), F.count("reason"), F.min("event_at").cast("string"), F.max("event_at").cast("string")
+    ).first()
+    log(f"read {raw_rows} lines, {bad_rows} of them bad")
+
+    quarantined_rows = bad_repeats = curated_rows = event_repeats = 0
+    if bad_rows:
+        quarantined_rows, bad_repeats = insert_new(spark, quarantined, "record_id", bad_records(judged))
+        log(f"quarantined {quarantined_rows}, stored before or repeated {bad_repeats}")
+    if first_at:
+        # The range spares the merge from reading every event ever stored.
+        in_range = f"stored.event_at between timestamp_ntz '{first_at}' and timestamp_ntz '{last_at}'"
+        curated_rows, event_repeats = insert_new(spark, curated, "event_id", events(judged), in_range)
+        log(f"curated {curated_rows}, stored before or repeated {event_repeats}")
+    judged.unpersist()
+
+    duplicate_rows = bad_repeats + event_repeats
+    if raw_rows != curated_rows + duplicate_rows + quarantined_rows:
+        raise RuntimeError(
+            f"counts do not add up: {raw_rows} raw rows, but {curated_rows} curated + {duplicate_rows} duplicate"
+            f" + {quarantined_rows} quarantined; {run_id!r} is not recorded in etl_runs."
+            " Did another run work on these tables? Run the same days again, alone."
+        )
+    row = {
+        "run_id": run_id,
+        "from_date": str(from_date),
+        "to_date": str(to_date),
+        "finished_at": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds"),
+        "raw_rows": raw_rows,
+        "curated_rows": curated_rows,
+        "duplicate_rows": duplicate_rows,
+        "quarantined_rows": quarantined_rows,
+    }
+    record_run(spark, etl_runs, row)
+    log("recorded the run")
+    return row
+
+
+def create_table(spark: SparkSession, database: str, table: str, columns: dict[str, str], partitions: str = "") -> str:
+    """Returns the full name of the table, which exists from now on."""
+    name = f"{CATALOG}.`{database}`.{table}"
+    spark.sql(
+        f"create table if not exists {name} ({', '.join(map(' '.join, columns.items()))}) using iceberg {partitions}"
+        " tblproperties ('format-version' = '2', 'write.parquet.compression-codec' = 'zstd')"
+    )
+    return name
+
+
+def read_lines(spark: SparkSession, raw_path: str, from_date: date, to_date: date) -> DataFrame:
+    """Returns a row per line: `value` (bytes, as they may be no UTF-8), `arrival_date`, `object`."""
+    days = [str(from_date + timedelta(days=day)) for day in range((to_date - from_date).days + 1)]
+    try:
+        # A line ends at a newline only; by default a carriage return would end one too.
+        lines = spark.read.text(f"{raw_path.rstrip('/')}/arrival_date={{{','.join(days)}}}", lineSep="\n")
+    except AnalysisException as error:
+        if error.getErrorClass() != "PATH_NOT_FOUND":
+            raise
+        log(f"nothing under {raw_path} arrived from {from_date} to {to_date}")
+        return spark.createDataFrame([], "value binary, arrival_date date, object string")
+    path = F.col("_metadata.file_path")
+    arrival_date = F.regexp_extract(path, r"/arrival_date=([\d-]+)/", 1).cast("date")
+    lines = lines.select(F.col("value").cast("binary"), arrival_date.alias("arrival_date"), path.alias("object"))
+    # A gzip file can't be split: one big file would keep one core busy and the others idle.
+    cores = spark.sparkContext.defaultParallelism
+    return lines.repartition(cores) if len(lines.inputFiles()) < cores else lines
+
+
+def judge(lines: DataFrame) -> DataFrame:
+    """Returns a row per line: an event's columns without `reason`, or `reason`, `record_id`, `record` of a bad one.
+
+    The reasons are `not_utf8`, `not_json` (also cut off, empty, no object, or more than one value), then the first
+    fault of the first faulty field in the contract's order: `repeated:f`, `missing:f` (absent, null, or an empty
+    string), `wrong_type:f` (also a number out of the type's range), `bad_time:f` (also without milliseconds or Z),
+    `unknown_event_type`, `negative_price`, `control_character:f`.
+
+    Fields that the contract does not name are ignored. Empty strings of nullable fields become null. Prices are rounded
+    half up to two decimals.
+    """
+    text, record_id, is_wire, reason = F.col("text"), F.sha2("value", 256), F.col("is_wire"), F.col("reason")
+
+    def parse(types: dict[str, str]) -> Column:
+        return F.from_json(text, ", ".join(map(" ".join, types.items())), STRICT_JSON)
+
+    def parse_all_as(type_: str) -> Column:
+        return parse({field.name: type_ for field in FIELDS}).alias(type_)
+
+    # from_json ignores what follows the first value. In an array, before an element no record can foresee, it can't.
+    framed = F.from_json(F.concat(F.lit("["), text, F.lit(',"'), record_id, F.lit('"]')), "array<string>", STRICT_JSON)
+    is_one_object = text.rlike(r"\A\s*\{") & (F.get(framed, F.lit(1)) == record_id)
+    closer = F.struct(
+        F.coalesce(is_one_object, F.lit(False)).alias("is_one_object"),
+        F.json_object_keys(text).alias("names"),
+        *(parse_all_as(type_) for type_ in ("string", *NOT_STRINGS)),
+    )
+    return (
+        lines.withColumn("text", F.decode("value", "UTF-8"))  # U+FFFD stands where bytes are no UTF-8
+        .withColumn("is_utf8", F.encode(text, "UTF-8") == F.col("value"))
+        .withColumn("is_wire", F.col("is_utf8") & text.rlike(WIRE_RECORD))
+        .withColumns({"event": parse(PARSED_TYPES), "closer": F.when(~is_wire, closer)})
+        .withColumns(
+            {
+                "event_at": instant("event.event_time", EVENT_TIME),
+                "txn_at": instant("event.txn_timestamp", TXN_TIMESTAMP),
+                "price": F.expr("try_cast(event.price as decimal(12,2))"),
+            }
+        )
+        .withColumn(
+            "reason",
+            F.when(~F.col("is_utf8"), "not_utf8")
+            .when(~is_wire & ~F.col("closer.is_one_object"), "not_json")
+            .otherwise(F.coalesce(*map(fault, FIELDS))),
+        )
+        .select(
+            reason,
+            F.when(reason.isNull(), event_id()).alias("event_id"),
+            F.when(reason.isNull(), F.col("event_at")).alias("event_at"),
+            "event.event_type",
+            "event.product_id",
+            "event.category_id",
+            null_if_empty("category_code"),
+            null_if_empty("brand"),
+            "price",
+            "event.user_id",
+            null_if_empty("user_session"),
+            "txn_at",
+            F.when(reason.isNotNull(), record_id).alias("record_id"),
+            F.when(reason.isNotNull(), text).alias("record"),
+            "arrival_date",
+            "object",
+        )
+    )
+
+
+def fault(field: Field) -> Column:
+    """Returns the first reason why the field is bad, or null, from the columns that `judge` builds up."""
+    name, is_text = field.name, field.type == "string"
+    value, is_wire, closer = F.col(f"event.{name}"), F.col("is_wire"), F.col("closer")
+    text = value.cast("string")
+    is_given = is_wire | closer["string"][name].isNotNull()
+    match field.type:
+        case "string":
+            is_wrong_type = F.coalesce(*(closer[type_][name].cast("string") for type_ in NOT_STRINGS)).isNotNull()
+        case "bigint":
+            is_wrong_type = is_given & value.isNull()
+        case _:
+            # from_json would take the price "35.79" for a number.
+            is_wrong_type = F.col("price").isNull() | (~is_wire & closer["double"][name].isNull())
+    return (
+        F.when(F.size(F.filter(closer["names"], lambda key: key == name)) > 1, f"repeated:{name}")
+        .when(F.lit(not field.nullable) & (~is_given | (F.lit(is_text) & (text == ""))), f"missing:{name}")
+        .when(is_given & is_wrong_type, f"wrong_type:{name}")
+        .when(F.lit(name == "event_time") & F.col("event_at").isNull(), f"bad_time:{name}")
+        .when(F.lit(name == "txn_timestamp") & F.col("txn_at").isNull(), f"bad_time:{name}")
+        .when(F.lit(name == "event_type") & ~value.isin(*EVENT_TYPES), "unknown_event_type")
+        .when(F.lit(name == "price") & (F.col("event.price") < 0), "negative_price")
+        .when(F.lit(is_text) & text.rlike(CONTROL), f"control_character:{name}")
+    )
+
+
+def instant(name: str, pattern: str) -> Column:
+    """Returns the UTC time as timestamp_ntz; null when it does not match the pattern or is no time (30 February)."""
+    return F.expr(f"try_cast(regexp_extract({name}, r'{pattern}', 1) as timestamp_ntz)")
+
+
+def null_if_empty(name: str) -> Column:
+    """Returns the event's string, null for an empty one."""
+    return F.expr(f"nullif(event.{name}, '')").alias(name)
+
+
+def event_id() -> Column:
+    """Returns the id as `simulator.event.event_id` defines it; made of text, so that no time zone can touch it."""
+    values = {field.name: F.coalesce(F.col(f"event.{field.name}").cast("string"), F.lit("")) for field in FIELDS}
+    values["event_time"] = F.substring("event.event_time", 1, len("2019-10-01 00:00:00"))
+    values["price"] = F.col("price").cast("string")
+    values["txn_timestamp"] = F.translate("event.txn_timestamp", "TZ", " ")
+    return F.sha2(F.concat_ws("\x1f", *values.values()), 256)
+
+
+def events(judged: DataFrame) -> DataFrame:
+    """Returns the rows for `curated_events`, each once, and how many `copies` of it were read."""
+    # Equal ids mean equal rows. Grouping by the whole row spares the sort that picking the first of a group would need.
+    return judged.where("reason is null").groupBy(*CURATED_EVENTS).agg(F.count("*").alias("copies"))
+
+
+def bad_records(judged: DataFrame) -> DataFrame:
+    """Returns the rows for `quarantined_records`, each once, and how many `copies` of it were read."""
+    return (
+        judged.where("reason is not null")
+        .groupBy("record_id", "record", "reason")
+        .agg(F.min(F.struct("arrival_date", "object")).alias("found"), F.count("*").alias("copies"))
+        .select("record_id", "record", "reason", "found.arrival_date", "found.object", "copies")
+    )
+
+
+def insert_new(spark: SparkSession, table: str, key: str, rows: DataFrame, in_range: str = "true") -> tuple[int, int]:
+    """Merges rows whose key is not stored; returns how many rows that added, and how many lines repeated something.
+
+    `in_range` is true for each of the rows, if it is `stored` already.
+    """
+    rows.persist().createOrReplaceTempView("new")
+    repeated = rows.agg(F.sum(F.col("copies") - 1)).first()[0]
+    stored = rows.join(spark.table(table).alias("stored").where(in_range), key, how="left_semi").count()
+    started_ms = int(time() * 1000)
+    spark.sql(
+        f"merge into {table} as stored using new on stored.{key} = new.{key} and {in_range}"
+        " when not matched then insert *"
+    )
+    rows.unpersist()
+    # What Iceberg says it has written: by this session, now.
+    added = spark.sql(
+        f"select coalesce(sum(cast(summary['added-records'] as bigint)), 0) from {table}.snapshots"
+        f" where committed_at >= timestamp_millis({started_ms})"
+        f" and summary['spark.app.id'] = '{spark.sparkContext.applicationId}'"
+    ).first()[0]
+    return added, repeated + stored
+
+
+def record_run(spark: SparkSession, table: str, row: dict) -> None:
+    """Writes the run's row, in place of an older one of the same `run_id`."""
+    values = ", ".join(f"cast(:{name} as {type_}) as {name}" for name, type_ in ETL_RUNS.items())
+    spark.sql(f"select {values}", row).createOrReplaceTempView("new")
+    spark.sql(
+        f"merge into {table} as stored using new on stored.run_id = new.run_id"
+        " when matched then update set * when not matched then insert *"
+    )
+
+
+def day(text: str, option: str) -> date:
+    """Returns the day that an option names."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        raise SystemExit(f"--{option} {text!r} is no day; give one as 2026-11-24.") from None
+
+
+def log(message: str) -> None:
+    """Says on stderr how far the run is."""
+    print(f"{monotonic() - STARTED_S:6.1f} s  {message}", file=sys.stderr, flush=True)
+
+
+STARTED_S = monotonic()
+
+
+def main() -> None:
+    options = getResolvedOptions(sys.argv, ["raw_path", "database", "from_date", "to_date", "run_id"])
+    from_date, to_date = (day(options[option], option) for option in ("from_date", "to_date"))
+    if from_date > to_date:
+        raise SystemExit(f"--from_date {from_date} is after --to_date {to_date}; both are included.")
+    spark = SparkSession.builder.appName("curate_events").getOrCreate()
+    log("session is up")
+    row = run(spark, options["raw_path"], options["database"], from_date, to_date, options["run_id"])
+    print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""A run stores every line in one place, once, however often it is delivered, run again, or interrupted."""
+
+import json
+from collections.abc import Callable
+from datetime import date, datetime
+from hashlib import sha256
+from itertools import count
+from pathlib import Path
+
+import pytest
+import reference
+from pyspark.sql import SparkSession
+
+from glue_etl import curate_events
+
+MONDAY, TUESDAY, WEDNESDAY = "2026-11-23", "2026-11-24", "2026-11-25"
+NUMBERS = count(1)
+TABLES = ("curated_events", "quarantined_records", "etl_runs")
+
+
+def event(number: int, at: str = "2019-10-01 00:00:00") -> bytes:
+    """Returns the wire record of an event that differs from all others by its product."""
+    return (
+        f'{{"event_time":"{at} UTC","event_type":"cart","product_id":{number},"category_id":1,"category_code":null,'
+        f'"brand":null,"price":1.50,"user_id":7,"user_session":null,"txn_timestamp":"{at.replace(" ", "T")}.000Z"}}'
+    ).encode()
+
+
+class Lake:
+    """A raw folder, a database of its own, and runs over both."""
+
+    def __init__(self, spark: SparkSession, raw: Path) -> None:
+        self.spark, self.raw_path, self.database = spark, f"file:{raw}/", f"lake_{next(NUMBERS)}"
+
+    def run(self, first: str = MONDAY, last: str | None = None, run_id: str = "r") -> tuple[int, int, int, int]:
+        """Returns raw, curated, duplicate and quarantined rows."""
+        first_day, last_day = date.fromisoformat(first), date.fromisoformat(last or first)
+        row = curate_events.run(self.spark, self.raw_path, self.database, first_day, last_day, run_id)
+        return row["raw_rows"], row["curated_rows"], row["duplicate_rows"], row["quarantined_rows"]
+
+    def rows(self, table: str) -> list[dict]:
+        rows = self.spark.table(f"glue_catalog.{self.database}.{table}").collect()
+        return sorted((row.asDict() for row in rows), key=str)
+
+
+@pytest.fixture
+def lake(spark: SparkSession, tmp_path: Path) -> Lake:
+    return Lake(spark, tmp_path / "events")
+
+
+def test_every_line_is_in_one_place(lake: Lake, deliver: Callable) -> None:
+    bad = [b"", b"oops", b'{"a":1', b"\xff\xfe", event(9).replace(b"1.50", b"-1.50")]
+    deliver(MONDAY, "a", [event(1), event(2), event(1), bad[1]])
+    deliver(MONDAY, "b", [event(3), event(2), event(2), *bad])
+    deliver(WEDNESDAY, "c", [event(4), event(3), bad[0]])
+    deliver("2026-11-26", "beyond the range", [event(5)])
+
+    assert lake.run(MONDAY, WEDNESDAY, "r1") == (15, 4, 6, 5)
+
+    curated = lake.rows("curated_events")
+    assert sorted(row["product_id"] for row in curated) == [1, 2, 3, 4]
+    assert {row["event_id"] for row in curated} == {reference.event_id(event(number)) for number in (1, 2, 3, 4)}
+    quarantined = {row["record_id"]: row for row in lake.rows("quarantined_records")}
+    assert set(quarantined) == {sha256(line).hexdigest() for line in bad}
+    oops = quarantined[sha256(b"oops").hexdigest()]
+    assert (oops["record"], oops["reason"], oops["arrival_date"]) == ("oops", "not_json", date(2026, 11, 23))
+    assert oops["object"].endswith("/events/arrival_date=2026-11-23/a.gz"), "of two copies, the first place is kept"
+    assert quarantined[sha256(bad[3]).hexdigest()]["reason"] == "not_utf8"
+    assert quarantined[sha256(bad[4]).hexdigest()]["reason"] == "negative_price"
+    (run,) = lake.rows("etl_runs")
+    assert isinstance(run.pop("finished_at"), datetime)
+    assert run == {
+        "run_id": "r1",
+        "from_date": date(2026, 11, 23),
+        "to_date": date(2026, 11, 25),
+        "raw_rows": 15,
+        "curated_rows": 4,
+        "duplicate_rows": 6,
+        "quarantined_rows": 5,
+    }
+
+
+def test_running_again_and_delivering_again_change_nothing(lake: Lake, deliver: Callable) -> None:
+    deliver(MONDAY, "a", [event(1), event(2), b"oops"])
+    assert lake.run(MONDAY, run_id="r1") == (3, 2, 0, 1)
+    stored = lake.rows("curated_events"), lake.rows("quarantined_records")
+
+    assert lake.run(MONDAY, run_id="r2") == (3, 0, 3, 0)
+    deliver(TUESDAY, "b", [event(1), event(2), event(2), b"oops", b"oops"])
+    assert lake.run(TUESDAY, run_id="r3") == (5, 0, 5, 0)
+
+    assert (lake.rows("curated_events"), lake.rows("quarantined_records")) == stored
+    assert [row["run_id"] for row in lake.rows("etl_runs")] == ["r1", "r2", "r3"]
+
+
+def test_only_what_is_new_is_added(lake: Lake, deliver: Callable) -> None:
+    deliver(MONDAY, "a", [event(1, "2019-10-01 00:00:00"), event(2, "2019-10-31 23:59:59")])
+    assert lake.run(MONDAY) == (2, 2, 0, 0)
+    # The stored ones lie on both ends of the time range that prunes the merge; one lies beyond and must not matter.
+    deliver(TUESDAY, "b", [event(1, "2019-10-01 00:00:00"), event(3, "2019-10-15 12:00:00")])
+    assert lake.run(TUESDAY) == (2, 1, 1, 0)
+    deliver(WEDNESDAY, "c", [event(4, "2018-01-01 00:00:00"), event(2, "2019-10-31 23:59:59")])
+    assert lake.run(WEDNESDAY) == (2, 1, 1, 0)
+
+
+def test_only_a_newline_ends_a_line(lake: Lake, deliver: Callable) -> None:
+    deliver(MONDAY, "a", [event(1) + b"\r", b"one\rrecord"])
+    assert lake.run() == (2, 1, 0, 1)
+    assert [row["record"] for row in lake.rows("quarantined_records")] == ["one\rrecord"]
+
+
+def test_no_data_is_a_run_of_zeros(lake: Lake, deliver: Callable, tmp_path: Path) -> None:
+    assert lake.run(MONDAY, run_id="nothing at all") == (0, 0, 0, 0)
+    (tmp_path / "events/arrival_date=2026-11-23").mkdir(parents=True)
+    assert lake.run(MONDAY, run_id="an empty folder") == (0, 0, 0, 0)
+    deliver(MONDAY, "a", [])
+    assert lake.run(MONDAY, TUESDAY, run_id="an empty object") == (0, 0, 0, 0)
+    assert [lake.rows(table) for table in TABLES[:2]] == [[], []]
+    assert len(lake.rows("etl_runs")) == 3
+
+
+def test_a_run_that_died_before_its_record_is_repeated_safely(
+    lake: Lake, deliver: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver(MONDAY, "a", [event(1), event(2), b"oops"])
+    with monkeypatch.context() as patch:
+        patch.setattr(curate_events, "events", _raise)
+        with pytest.raises(OSError, match="died"):
+            lake.run(run_id="r1")
+    assert [len(lake.rows(table)) for table in TABLES] == [0, 1, 0]
+    with monkeypatch.context() as patch:
+        patch.setattr(curate_events, "record_run", _raise)
+        with pytest.raises(OSError, match="died"):
+            lake.run(run_id="r1")
+    assert [len(lake.rows(table)) for table in TABLES] == [2, 1, 0]
+    assert lake.run(run_id="r1") == (3, 0, 3, 0)
+    assert [len(lake.rows(table)) for table in TABLES] == [2, 1, 1]
+
+
+def test_a_used_run_id_replaces_its_row(lake: Lake, deliver: Callable) -> None:
+    deliver(MONDAY, "a", [event(1)])
+    lake.run(run_id="it's mine")
+    deliver(MONDAY, "b", [event(2)])
+    lake.run(run_id="it's mine")
+    lake.run(run_id="another")
+    counts = {row["run_id"]: (row["raw_rows"], row["curated_rows"]) for row in lake.rows("etl_runs")}
+    assert counts == {"it's mine": (2, 1), "another": (2, 0)}
+    assert len(lake.rows("etl_runs")) == 2
+
+
+@pytest.mark.parametrize("kind", ["events", "bad_records"])
+def test_a_lost_row_fails_the_run(lake: Lake, deliver: Callable, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    deliver(MONDAY, "a", [event(1), event(2), b"oops", b"ouch"])
+    whole = getattr(curate_events, kind)
+    monkeypatch.setattr(curate_events, kind, lambda judged: whole(judged).limit(1))
+    with pytest.raises(RuntimeError, match="counts do not add up: 4 raw rows, but"):
+        lake.run()
+    assert lake.rows("etl_runs") == []
+
+
+def test_an_object_that_is_cut_off_fails_the_run(lake: Lake, deliver: Callable, tmp_path: Path) -> None:
+    deliver(MONDAY, "a", [event(number) for number in range(1000)])
+    path = tmp_path / "events/arrival_date=2026-11-23/a.gz"
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(Exception, match="Unexpected end of input stream"):
+        lake.run()
+    assert [lake.rows(table) for table in TABLES] == [[], [], []]
+
+
+def test_tables_are_as_agreed(lake: Lake) -> None:
+    lake.run()
+    types = {
+        "curated_events": curate_events.CURATED_EVENTS,
+        "quarantined_records": curate_events.QUARANTINED_RECORDS,
+        "etl_runs": curate_events.ETL_RUNS,
+    }
+    for table, columns in types.items():
+        name = f"glue_catalog.{lake.database}.{table}"
+        assert dict(lake.spark.table(name).dtypes) == columns
+        properties = {row.key: row.value for row in lake.spark.sql(f"show tblproperties {name}").collect()}
+        assert properties["format-version"] == "2"
+        assert properties["write.parquet.compression-codec"] == "zstd"
+    described = lake.spark.sql(f"describe table glue_catalog.{lake.database}.curated_events").collect()
+    assert [row.data_type for row in described if row.col_name == "Part 0"] == ["days(event_at)"]
+
+
+def test_main_prints_the_row_as_its_last_line(
+    lake: Lake, deliver: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    deliver(MONDAY, "a", [event(1), event(1), b"oops"])
+    _argue(monkeypatch, lake, MONDAY, TUESDAY)
+    curate_events.main()
+    row = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert datetime.fromisoformat(row.pop("finished_at"))
+    assert row == {
+        "run_id": "r",
+        "from_date": MONDAY,
+        "to_date": TUESDAY,
+        "raw_rows": 3,
+        "curated_rows": 1,
+        "duplicate_rows": 1,
+        "quarantined_rows": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "message"),
+    [
+        (TUESDAY, MONDAY, "--from_date 2026-11-24 is after --to_date 2026-11-23"),
+        ("20261123", MONDAY, "--from_date '20261123' is no day; give one as 2026-11-24"),
+        (MONDAY, "2026-11-31", "--to_date '2026-11-31' is no day; give one as 2026-11-24"),
+    ],
+)
+def test_main_refuses_odd_days(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, first: str, last: str, message: str
+) -> None:
+    _argue(monkeypatch, lake, first, last)
+    with pytest.raises(SystemExit, match=message):
+        curate_events.main()
+
+
+def _argue(monkeypatch: pytest.MonkeyPatch, lake: Lake, first: str, last: str) -> None:
+    options = {
+        "raw_path": lake.raw_path,
+        "database": lake.database,
+        "from_date": first,
+        "to_date": last,
+        "run_id": "r",
+        "JOB_NAME": "ecomm-curate-events",  # Glue adds it
+    }
+    monkeypatch.setattr("sys.argv", ["curate_events.py", *(word for k, v in options.items() for word in (f"--{k}", v))])
+
+
+def _raise(*_: object) -> None:
+    raise OSError("died")
