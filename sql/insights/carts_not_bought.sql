@@ -1,0 +1,93 @@
+-- title: Added to cart, not bought
+-- question: Which products do shoppers put into their carts but not buy, and what would they have been worth?
+-- grain: one row per product with at least one unbought cart in the range, the most valuable first
+-- A cart is one shopper with one product, however often it was added. It is bought when a purchase follows the last
+-- time it was added (or has the same instant), removed when a removal does instead, and left behind otherwise. Only
+-- what happens within the range counts: a purchase on the day after it does not. Unsold value is one piece of each
+-- unbought cart, at the price when it was last added.
+with
+events as (
+  select
+    event_at,
+    event_type,
+    product_id,
+    category_code,
+    brand,
+    price,
+    user_id
+  from curated_events
+  where
+    event_at >= cast(${from_date} as date)
+    and event_at < cast(${to_date} as date) + interval '1' day
+    and event_type in ('cart', 'remove_from_cart', 'purchase')
+),
+
+shopper_products as (
+  select
+    user_id,
+    product_id,
+    max(category_code) as category_code,
+    max(brand) as brand,
+    max(case when event_type = 'cart' then event_at end) as carted_at,
+    max(case when event_type = 'remove_from_cart' then event_at end) as removed_at,
+    max(case when event_type = 'purchase' then event_at end) as bought_at,
+    -- Of two prices in the same instant, the higher: the answer must not depend on the order of rows.
+    max_by(price, (event_at, price)) filter (where event_type = 'cart') as price
+  from events
+  group by user_id, product_id
+),
+
+carts as (
+  select
+    product_id,
+    category_code,
+    brand,
+    price,
+    coalesce(bought_at >= carted_at, false) as is_bought,
+    coalesce(removed_at >= carted_at, false) as is_removed
+  from shopper_products
+  where carted_at is not null
+),
+
+products as (
+  select
+    product_id,
+    max(category_code) as category_code,
+    max(brand) as brand,
+    count(*) as carts,
+    count_if(is_bought) as bought,
+    count_if(is_removed and not is_bought) as removed,
+    count_if(not is_removed and not is_bought) as left_behind,
+    sum(price) filter (where not is_bought) as unsold_value
+  from carts
+  group by product_id
+),
+
+ranked as (
+  select
+    row_number() over (order by unsold_value desc, product_id asc) as product_rank,
+    product_id,
+    category_code,
+    brand,
+    carts,
+    bought,
+    removed,
+    left_behind,
+    unsold_value
+  from products
+  where bought < carts
+)
+
+select
+  product_rank,
+  product_id,
+  category_code,
+  brand,
+  carts,
+  bought,
+  removed,
+  left_behind,
+  unsold_value
+from ranked
+where product_rank <= ${top_n}
+order by product_rank

@@ -1,0 +1,6 @@
+"""The shop's questions, answered: every file of `sql/insights` on Athena or Trino, and the report drawn from it."""
+
+from insights.answer import Answer, run_all, table_dates
+from insights.question import Question, all_questions
+
+__all__ = ["Answer", "Question", "all_questions", "run_all", "table_dates"]

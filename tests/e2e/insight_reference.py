@@ -1,0 +1,142 @@
+"""Answers to the questions of `sql/insights`, computed with polars from the questions' texts and not from their SQL.
+
+Each function is named as its file, takes events in the columns of `curated_events` and returns the same columns in the
+same order of rows as the SQL. Shares are computed in whole numbers and rounded half up, as the engines' decimals are.
+"""
+
+from datetime import date
+from decimal import Decimal
+
+import polars as pl
+
+MIN_VIEWERS, MIN_BUYERS = 10, 2
+
+
+def unique_visitors_per_day(events: pl.DataFrame, from_date: date, to_date: date, **_: object) -> pl.DataFrame:
+    rows = []
+    for (day,), group in _between(events, from_date, to_date).group_by(pl.col("event_at").dt.date()):
+        buyers = group.filter(event_type="purchase")
+        sessions = group["user_session"].drop_nulls()
+        rows.append((day, group["user_id"].n_unique(), sessions.n_unique(), buyers["user_id"].n_unique()))
+    return _frame(sorted(rows), ["visit_date", "visitors", "sessions", "buyers"])
+
+
+def carts_not_bought(events: pl.DataFrame, from_date: date, to_date: date, top_n: int) -> pl.DataFrame:
+    # Replays each shopper's product in order; of one instant, adding comes first and buying last.
+    steps = {"cart": 0, "remove_from_cart": 1, "purchase": 2}
+    in_order = (
+        _between(events, from_date, to_date)
+        .filter(pl.col("event_type").is_in(list(steps)))
+        .with_columns(step=pl.col("event_type").replace_strict(steps))
+        .sort("event_at", "step", "price")
+    )
+    names: dict[int, tuple[set[str], set[str]]] = {}
+    carts: dict[tuple[int, int], dict] = {}
+    for event in in_order.iter_rows(named=True):
+        key = (event["product_id"], event["user_id"])
+        if event["event_type"] == "cart":
+            carts[key] = {"state": "left_behind", "price": event["price"]}
+        elif key in carts and carts[key]["state"] != "bought":
+            carts[key]["state"] = "bought" if event["event_type"] == "purchase" else "removed"
+    for event in in_order.iter_rows(named=True):
+        if (event["product_id"], event["user_id"]) in carts:
+            categories, brands = names.setdefault(event["product_id"], (set(), set()))
+            categories |= {event["category_code"]} - {None}
+            brands |= {event["brand"]} - {None}
+    products: dict[int, list[dict]] = {}
+    for (product_id, _), cart in carts.items():
+        products.setdefault(product_id, []).append(cart)
+    rows = []
+    for product_id, product_carts in products.items():
+        states = [cart["state"] for cart in product_carts]
+        unbought = [cart["price"] for cart in product_carts if cart["state"] != "bought"]
+        if unbought:
+            categories, brands = names[product_id]
+            counts = (len(states), states.count("bought"), states.count("removed"), states.count("left_behind"))
+            rows.append(
+                (
+                    product_id,
+                    max(categories, default=None),
+                    max(brands, default=None),
+                    *counts,
+                    sum(unbought, Decimal()),
+                )
+            )
+    rows.sort(key=lambda row: (-row[-1], row[0]))
+    columns = ["product_id", "category_code", "brand", "carts", "bought", "removed", "left_behind", "unsold_value"]
+    return _ranked(rows[:top_n], ["product_rank", *columns])
+
+
+def top_categories_per_hour(events: pl.DataFrame, from_date: date, to_date: date, top_n: int) -> pl.DataFrame:
+    return _top_categories(_between(events, from_date, to_date), pl.col("event_at").dt.hour(), "event_hour", top_n)
+
+
+def top_categories_per_weekday(events: pl.DataFrame, from_date: date, to_date: date, top_n: int) -> pl.DataFrame:
+    weekday = pl.col("event_at").dt.weekday()
+    return _top_categories(_between(events, from_date, to_date), weekday, "event_weekday", top_n)
+
+
+def brands_needing_marketing(events: pl.DataFrame, from_date: date, to_date: date, top_n: int) -> pl.DataFrame:
+    branded = _between(events, from_date, to_date).filter(pl.col("brand").is_not_null())
+    brands = {}
+    for (brand,), group in branded.group_by("brand"):
+        viewers = set(group.filter(event_type="view")["user_id"])
+        buyers = viewers & set(group.filter(event_type="purchase")["user_id"])
+        if viewers:
+            brands[brand] = (len(viewers), len(buyers))
+    shop_viewers = sum(viewers for viewers, _ in brands.values())
+    shop_buyers = sum(buyers for _, buyers in brands.values())
+    known = [viewers for viewers, _ in brands.values() if viewers >= MIN_VIEWERS]
+    rows = []
+    for brand, (viewers, buyers) in brands.items():
+        if viewers < MIN_VIEWERS or buyers < MIN_BUYERS:
+            continue
+        if buyers / viewers > shop_buyers / shop_viewers and viewers < sum(known) / len(known):
+            rows.append(
+                (
+                    brand,
+                    viewers,
+                    buyers,
+                    _quotient(buyers, viewers, 4),
+                    _quotient(shop_buyers, shop_viewers, 4),
+                    _quotient(sum(known), len(known), 1),
+                    _quotient(buyers * shop_viewers - viewers * shop_buyers, shop_viewers, 2),
+                )
+            )
+    rows.sort(key=lambda row: (-row[6], -row[1], row[0]))
+    columns = ["brand", "viewers", "buyers", "conversion", "shop_conversion", "average_viewers", "extra_buyers"]
+    return _ranked(rows[:top_n], ["brand_rank", *columns])
+
+
+def _between(events: pl.DataFrame, from_date: date, to_date: date) -> pl.DataFrame:
+    return events.filter(pl.col("event_at").dt.date().is_between(from_date, to_date))
+
+
+def _top_categories(events: pl.DataFrame, period: pl.Expr, column: str, top_n: int) -> pl.DataFrame:
+    periods: dict[int, list[tuple]] = {}
+    named = events.filter(pl.col("category_code").is_not_null()).with_columns(period.cast(pl.Int64).alias(column))
+    for (number, category), group in named.group_by(column, "category_code"):
+        views = group.filter(event_type="view")
+        bought = group.filter(event_type="purchase")["price"].to_list()
+        if views.height:
+            row = (category, views["user_id"].n_unique(), views.height, len(bought), sum(bought, Decimal("0.00")))
+            periods.setdefault(number, []).append(row)
+    rows = []
+    for number in sorted(periods):
+        ordered = sorted(periods[number], key=lambda row: (-row[1], -row[2], row[0]))
+        rows += [(number, rank, *row) for rank, row in enumerate(ordered[:top_n], start=1)]
+    return _frame(rows, [column, "category_rank", "category_code", "viewers", "views", "purchases", "revenue"])
+
+
+def _quotient(dividend: int, divisor: int, digits: int) -> Decimal:
+    """The quotient of two numbers that are not negative, rounded half up in whole numbers."""
+    scaled = (2 * dividend * 10**digits + divisor) // (2 * divisor)
+    return Decimal(scaled).scaleb(-digits)
+
+
+def _ranked(rows: list[tuple], columns: list[str]) -> pl.DataFrame:
+    return _frame([(rank, *row) for rank, row in enumerate(rows, start=1)], columns)
+
+
+def _frame(rows: list[tuple], columns: list[str]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=columns, orient="row", infer_schema_length=None)

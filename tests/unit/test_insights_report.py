@@ -1,0 +1,207 @@
+"""The report: everything in one page that loads nothing, and text from outside stays text."""
+
+import json
+import re
+from datetime import date
+from decimal import Decimal
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from insights import Answer, Question, all_questions
+from insights.report import DRAWINGS, render, text_table
+
+PARAMETERS = {"from_date": date(2019, 10, 1), "to_date": date(2019, 10, 2), "top_n": 10}
+HOSTILE = "</script><script>alert('x')</script><img src=http://evil.example/x.png>"
+COLUMNS = {
+    "brands_needing_marketing": (
+        "brand_rank,brand,viewers,buyers,conversion,shop_conversion,average_viewers,extra_buyers"
+    ),
+    "carts_not_bought": "product_rank,product_id,category_code,brand,carts,bought,removed,left_behind,unsold_value",
+    "top_categories_per_hour": "event_hour,category_rank,category_code,viewers,views,purchases,revenue",
+    "top_categories_per_weekday": "event_weekday,category_rank,category_code,viewers,views,purchases,revenue",
+    "unique_visitors_per_day": "visit_date,visitors,sessions,buyers",
+}
+ROWS: dict[str, list[tuple[Any, ...]]] = {
+    "brands_needing_marketing": [
+        (1, HOSTILE, 23, 3, Decimal("0.1304"), Decimal("0.0263"), Decimal("45.1"), Decimal("2.39"))
+    ],
+    "carts_not_bought": [
+        (1, 9_000_000_000_000_000_001, HOSTILE, None, 3, 1, 1, 1, Decimal("1234.50")),
+        (2, 7, None, "sony", 1, 0, 0, 1, Decimal("0.00")),
+    ],
+    "top_categories_per_hour": [
+        (0, 1, "electronics.smartphone", 12, 30, 1, Decimal("99.90")),
+        (0, 2, HOSTILE, 3, 3, 0, Decimal("0.00")),
+        (23, 1, "electronics.smartphone", 7, 9, 0, Decimal("0.00")),
+    ],
+    "top_categories_per_weekday": [(2, 1, "apparel.shoes", 5, 6, 0, Decimal("0.00"))],
+    "unique_visitors_per_day": [(date(2019, 10, 1), 4504, 5066, 193), (date(2019, 10, 2), 12, 13, 0)],
+}
+INCIDENT = {
+    "user_id": 9_000_000_000_000_000_002,
+    "rule": HOSTILE,
+    "window_start_at": "2019-10-01T00:00:02.500Z",
+    "window_end_at": "2019-10-01T00:00:12.500Z",
+    "event_count": 1234,
+    "threshold": 5,
+    "detected_at": "2026-11-23T12:00:00.000Z",
+    "notified_at": None,
+}
+SUMMARY = {
+    "run_id": "r1",
+    "sent_events": 17434,
+    "curated_rows": 17429,
+    "missing_events": 0,
+    "labelled_bursts": 3,
+    "found_bursts": 2,
+    "falsely_flagged_users": 1,
+    "seconds": {"replay": 4.25, "total": 98.0},
+}
+
+
+def answer(name: str, rows: list[tuple[Any, ...]]) -> Answer:
+    question = next(question for question in all_questions() if question.name == name)
+    return Answer(question, tuple(COLUMNS[name].split(",")), rows, PARAMETERS, 0.5)
+
+
+class Page(HTMLParser):
+    """A page taken apart: text outside scripts, elements, and scripts by order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.scripts: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attributes)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem == "script":
+            self.scripts[-1] += data
+        elif self.cdata_elem != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+    def charts(self) -> dict[str, Any]:
+        return json.loads(self.scripts[0])
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return render([answer(name, rows) for name, rows in ROWS.items()], [INCIDENT], SUMMARY)
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def test_the_page_loads_nothing(page: Page, html: str) -> None:
+    loading = [(tag, name) for tag, attributes in page.elements for name in attributes if name in ("src", "href")]
+    policy = next(
+        attributes["content"] for tag, attributes in page.elements if attributes.get("http-equiv") and tag == "meta"
+    )
+
+    assert loading == []
+    assert "default-src 'none'" in policy and "http" not in policy
+    assert not re.search(r"@import|url\(", html[: html.index("</style>")])
+    assert '"url":' not in page.scripts[0]
+    assert len(html) < 1_500_000
+
+
+def test_text_from_outside_stays_text(page: Page, html: str) -> None:
+    assert page.text.count(HOSTILE) >= 3
+    assert [tag for tag, _ in page.elements].count("script") == 3
+    assert "img" not in [tag for tag, _ in page.elements]
+    assert HOSTILE not in html
+
+
+def test_every_question_has_a_chart_a_sentence_and_a_table(page: Page) -> None:
+    drawn = [attributes["id"] for _, attributes in page.elements if (attributes.get("id") or "").startswith("chart-")]
+
+    assert drawn == [f"chart-{name}" for name in DRAWINGS]
+    assert set(page.charts()) == set(DRAWINGS)
+    assert "On the busiest day, 1 October 2019, 4,504 shoppers came and 193 of them bought." in page.text
+    assert "The top category is electronics / smartphone in 2 of 2 hours." in page.text
+    assert "Tuesday: the top category is apparel / shoes, with 5 viewers." in page.text
+    assert "Of the 4 carts with these products, 3 were not bought: 1,234.50 unsold." in page.text
+    assert "13.0% of those who see it, against 2.6% across the shop, but only 23 shoppers saw it" in page.text
+    assert [tag for tag, _ in page.elements].count("table") == len(DRAWINGS) + 1
+
+
+def test_charts_hold_the_rows(page: Page) -> None:
+    values = page.charts()["carts_not_bought"]["data"]["values"]
+
+    # An id as text: JavaScript would round 9000000000000000001.
+    assert [value["product_id"] for value in values] == ["9000000000000000001", "7"]
+    assert [value["unsold_value"] for value in values] == [1234.5, 0.0]
+
+
+def test_incidents_and_counts_are_there(page: Page) -> None:
+    assert "1 incident, in the order" in page.text
+    assert "9000000000000000002" in page.text and "1,234" in page.text
+    assert "2019-10-01 00:00:12.500" in page.text and "2026-11-23 12:00:00 " in page.text
+    assert "17,434" in page.text and "2 of 3" in page.text and "98.0 s" in page.text
+
+
+def test_a_failed_run_is_not_painted_green(html: str) -> None:
+    assert re.search(r'Bots found</dt><dd class="bad">2 of 3<', html)
+    assert re.search(r'Shoppers wrongly accused</dt><dd class="bad">1<', html)
+    assert re.search(r'Events lost</dt><dd class="good">0<', html)
+
+
+def test_answers_without_rows_say_so_and_draw_nothing() -> None:
+    page = Page(render([answer(name, []) for name in ROWS], [], {}))
+
+    assert page.text.count("Nothing in this range fits the question") == len(ROWS)
+    assert page.charts() == {}
+    assert "No incident: nobody exceeded a threshold." in page.text
+
+
+def test_what_is_not_given_is_left_out() -> None:
+    page = Page(render([answer("unique_visitors_per_day", ROWS["unique_visitors_per_day"][:1])]))
+
+    assert not {"incidents", "run"} & {attributes.get("id") for _, attributes in page.elements}
+
+
+def test_a_new_question_needs_no_python() -> None:
+    text = "-- title: Prices\n-- question: How dear?\n-- grain: one row\nselect 1"
+    page = Page(render([Answer(Question.parse("prices", text), ("price",), [(Decimal("3.50"),)], PARAMETERS, 0.1)]))
+
+    assert page.charts() == {}
+    assert "How dear?" in page.text and "3.50" in page.text
+
+
+def test_long_ranges_are_drawn_too() -> None:
+    days = [(date(2019, 10, day), day, day, 0) for day in range(1, 32)]
+    hours = [(hour, 1, f"c{hour}", hour + 1, 1, 0, Decimal(0)) for hour in range(24)]
+    page = Page(render([answer("unique_visitors_per_day", days), answer("top_categories_per_hour", hours)]))
+
+    assert set(page.charts()) == {"unique_visitors_per_day", "top_categories_per_hour"}
+    assert "The first 5 of 31 rows" in page.text and "All 31 rows" in page.text
+
+
+def test_the_text_table_aligns_numbers_and_counts_the_rest() -> None:
+    assert (
+        text_table(answer("carts_not_bought", ROWS["carts_not_bought"]), 1)
+        .splitlines()[0]
+        .startswith("Rank  Product id")
+    )
+    table = text_table(answer("unique_visitors_per_day", ROWS["unique_visitors_per_day"]), 1)
+
+    assert table.splitlines() == [
+        "Visit date  Visitors  Sessions  Buyers",
+        "----------  --------  --------  ------",
+        "2019-10-01     4,504     5,066     193",
+        "… 1 more row",
+    ]
