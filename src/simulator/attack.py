@@ -1,0 +1,147 @@
+"""Labelled burst bots: synthetic users who do more in ten seconds than any shopper, mixed into real traffic."""
+
+import heapq
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from random import Random
+from typing import Any
+
+from simulator.event import MAX_ID, Event, event_time_at, second_of
+
+# (t - 10 s, t] of whole seconds holds ten of them: first and last event are at most nine seconds apart.
+SPAN_S = 9
+BOUNDARY_S = 10
+MIN_EVENTS, MAX_EVENTS = 8, 20
+# Five on each side: a count by tumbling windows stays at the threshold and sees nothing.
+MAX_ASTRIDE_EVENTS = 10
+KINDS = ("same_second", "astride", "even")
+
+_SPARE_IDS = 64
+
+
+class AttackError(ValueError):
+    """No attack is possible on this traffic; the message says why and what to do."""
+
+
+@dataclass
+class Bot:
+    """One attacker; `seconds` holds the times of those of its events that have passed."""
+
+    user_id: int
+    kind: str
+    seconds: list[int] = field(default_factory=list)
+
+    def label(self) -> dict[str, Any]:
+        return {
+            "user_id": self.user_id,
+            "kind": self.kind,
+            "started_at": event_time_at(min(self.seconds)),
+            "ended_at": event_time_at(max(self.seconds)),
+            "event_count": len(self.seconds),
+        }
+
+
+class Attack:
+    """`bots` bursts, drawn from `seed`: first `survey` the traffic, then `mix` the bots into it.
+
+    The traffic is read twice, because no user of it may be taken for a bot and the bots are spread over all its rows.
+    Neither pass remembers the rows or their users: survey only strikes candidates, so memory does not grow.
+    """
+
+    def __init__(self, bots: int, seed: int) -> None:
+        self._rng = Random(f"attack {seed}")
+        # Far above the data set's ids, so people know a bot at sight; spare ones, because survey may strike some.
+        self._candidates = dict.fromkeys(
+            900_000_000_000 + self._rng.randrange(10**11) for _ in range(bots + _SPARE_IDS)
+        )
+        self._bots = bots
+        self._rows = 0
+        self._pending: list[tuple[int, int, Bot, Event]] = []
+        self._sequence = count()
+        self.bots: list[Bot] = []
+
+    def survey(self, events: Iterable[Event]) -> Iterator[Event]:
+        """The events unchanged; exhaust it."""
+        for event in events:
+            self._candidates.pop(event["user_id"], None)
+            self._rows += 1
+            yield event
+
+    def mix(self, events: Iterable[Event]) -> Iterator[Event]:
+        """The events in their order, and each bot's in time order among them. Raises AttackError if there are none.
+
+        The last bot comes after everything else: only a pipeline that drains the end of its input finds it.
+        """
+        if not self._bots:
+            yield from events
+            return
+        if not self._rows:
+            raise AttackError("no valid row to mix bursts with: give a file with events, or --bursts 0")
+        if len(self._candidates) < self._bots:
+            raise AttackError("the bots' user ids occur in the input: give another --seed")
+        self.bots = [
+            Bot(user_id, KINDS[number % len(KINDS)])
+            for number, user_id in zip(range(self._bots), self._candidates, strict=False)
+        ]
+        *spread, last = self.bots
+        places = [self._rows * (number + 1) // self._bots for number in range(len(spread))]
+        waiting = list(zip(places, spread, strict=True))[::-1]
+        latest = 0
+        for place, event in enumerate(events):
+            second = second_of(event["event_time"])
+            latest = max(latest, second)
+            yield from self._due_before(second)
+            while waiting and waiting[-1][0] == place:
+                self._start(waiting.pop()[1], second, event)
+            yield event
+        latest = max([latest, *(second for second, *_ in self._pending)])
+        yield from self._due_before(latest + 1)
+        self._start(last, latest + 1, event)
+        yield from self._due_before(latest + 2 * BOUNDARY_S + SPAN_S)
+
+    def labels(self) -> list[dict[str, Any]]:
+        """Who attacked, by what has passed so far."""
+        return [bot.label() for bot in self.bots if bot.seconds]
+
+    def _start(self, bot: Bot, not_before: int, like: Event) -> None:
+        """Plans a burst: a walk over product numbers from that of an event nearby, so that no two events are equal."""
+        session = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
+        first_product = min(like["product_id"], MAX_ID - MAX_EVENTS)
+        for step, second in enumerate(burst_seconds(bot.kind, not_before, self._rng)):
+            event = like | {
+                "event_time": event_time_at(second),
+                "event_type": "view",
+                "product_id": first_product + step,
+                "user_id": bot.user_id,
+                "user_session": session,
+            }
+            heapq.heappush(self._pending, (second, next(self._sequence), bot, event))
+
+    def _due_before(self, second: int) -> Iterator[Event]:
+        while self._pending and self._pending[0][0] < second:
+            due, _, bot, event = heapq.heappop(self._pending)
+            bot.seconds.append(due)
+            yield event
+
+
+def burst_seconds(kind: str, not_before: int, rng: Random) -> list[int]:
+    """Unix seconds of one burst's events, ascending, at most SPAN_S apart.
+
+    The first is never before `not_before`, and at most BOUNDARY_S after it.
+    """
+    if kind == "same_second":
+        return [not_before] * rng.randint(MIN_EVENTS, MAX_EVENTS)
+    if kind == "even":
+        size = rng.randint(MIN_EVENTS, MAX_EVENTS)
+        return [not_before + step * SPAN_S // (size - 1) for step in range(size)]
+    if kind == "astride":
+        size = rng.randint(MIN_EVENTS, MAX_ASTRIDE_EVENTS)
+        boundary = -(-(not_before + 3) // BOUNDARY_S) * BOUNDARY_S
+        before = size // 2
+        after = size - before
+        return sorted(
+            [boundary - 1 - step % 3 for step in range(before)] + [boundary + step % 3 for step in range(after)]
+        )
+    raise ValueError(f"kind {kind!r} is none of {', '.join(KINDS)}")
