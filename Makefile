@@ -1,0 +1,172 @@
+# Every task of Shopstream, on AWS or on this machine. `make help` lists them.
+
+# Where to: dev and prod are AWS (terraform/env/<ENV>.tfvars), local is the stack that `make up` starts.
+ENV    ?= dev
+# What to replay: path of a .csv or .csv.gz in the data set's format. Default: look-alike data.
+DATA   ?= build/data/look-alike.csv.gz
+# How many labelled burst bots to mix in.
+BURSTS ?= 5
+# Replay speed: max, or a factor of the data's own pace. Event times: own, or live (moved to now).
+SPEED  ?= max
+TIME   ?= own
+# Days (UTC, included) for etl: of arrival, default today. For insights: of the events, default all.
+FROM   ?=
+TO     ?=
+
+PYTHON ?= python3
+TOOLS  := .tools
+UV     := $(TOOLS)/bin/uv
+RUN    := PYTHONPATH=src .venv/bin/python -m
+MAVEN  := mvn --quiet --batch-mode
+LOOK_ALIKE := build/data/look-alike.csv.gz
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help install build demo up down status simulate drain etl insights \
+        init plan deploy destroy test test-unit test-terraform test-glue test-e2e lint format clean
+
+help: ## list all tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  with ENV=dev|prod|local (default dev), DATA=file.csv[.gz], BURSTS=n, SPEED=max|x, TIME=own|live, FROM=, TO="
+
+##@ One machine
+
+demo: ## the whole platform once on this machine, from a file to alerts and answers
+	@start=$$(date +%s); $(MAKE) --no-print-directory install build $(DATA) && \
+	$(RUN) local_cloud demo $(DATA) --bursts $(BURSTS) --install-s $$(($$(date +%s) - start))
+
+up: install build ## start the same stack and keep it; then use ENV=local
+	@$(RUN) local_cloud up
+
+down: ## stop what `make up` started
+	@$(RUN) local_cloud down
+
+status: ## show the local stack's processes
+	@$(RUN) local_cloud status
+
+drain: ## local: let the detector judge the last events of a finite replay
+	@$(RUN) local_cloud drain
+
+##@ Single steps, on AWS or (ENV=local) on this machine
+
+# Programs learn names and places from Terraform's outputs, and local ones the endpoints from the stack.
+ifeq ($(ENV),local)
+ENTER  = test -f build/local/env || { echo "error: no local stack: start one with 'make up'" >&2; exit 1; }; . build/local/env
+OUTPUT = $$(.venv/bin/python -c 'import json; print(json.load(open("build/local/outputs.json"))["$(1)"])')
+ENGINE = trino
+else
+ENTER  = true
+OUTPUT = $$(terraform -chdir=terraform output -state=state/$(ENV).tfstate -raw $(1))
+ENGINE = athena
+endif
+
+simulate: install $(DATA) ## replay DATA with BURSTS bots into stream 1
+	@$(ENTER); mkdir -p build/simulate && $(RUN) simulator replay $(DATA) --stream $(call OUTPUT,raw_stream_name) \
+	  --bursts $(BURSTS) --speed $(SPEED) --time $(TIME) \
+	  --malformed build/simulate/malformed.jsonl --labels build/simulate/labels.json
+ifeq ($(ENV),local)
+	@$(RUN) local_cloud drain
+endif
+
+etl: install ## run the curate job over what arrived FROM..TO
+ifeq ($(ENV),local)
+	@$(RUN) local_cloud etl $(if $(FROM),--from-date $(FROM)) $(if $(TO),--to-date $(TO))
+else
+	@$(RUN) glue_etl.start_job_run --job $(call OUTPUT,curate_job_name) \
+	  --from-date $(or $(FROM),$$(date -u +%F)) --to-date $(or $(TO),$$(date -u +%F))
+endif
+
+insights: install ## answer every question of sql/insights
+	@$(ENTER); ATHENA_WORKGROUP=$(call OUTPUT,workgroup_name) \
+	$(RUN) insights --engine $(ENGINE) --database $(call OUTPUT,database) --out build/insights $(if $(FROM),--from-date $(FROM)) $(if $(TO),--to-date $(TO))
+
+##@ AWS
+
+init: ## fetch Terraform's provider
+	@$(MAKE) --no-print-directory terraform/.terraform/installed
+
+plan: install build ## show what `make deploy` would change
+	@mkdir -p terraform/state
+	terraform -chdir=terraform plan -var-file=env/$(ENV).tfvars -state=state/$(ENV).tfstate
+
+deploy: install build ## build, zip and apply to AWS (asks before it changes anything)
+	@mkdir -p terraform/state
+	terraform -chdir=terraform apply -var-file=env/$(ENV).tfvars -state=state/$(ENV).tfstate
+
+destroy: ## remove everything from AWS again (asks first)
+	terraform -chdir=terraform destroy -var-file=env/$(ENV).tfvars -state=state/$(ENV).tfstate
+
+##@ Build
+
+ENVIRONMENTS := .venv src/local_cloud/emulator/.venv src/lambda_alert/.venv src/detector/.venv src/glue_etl/.venv
+INSTALLED    := $(ENVIRONMENTS:%=%/installed) $(TOOLS)/spark-jars/installed $(TOOLS)/trino/installed \
+                terraform/.terraform/installed
+
+install: ## install all that is needed into this folder, pinned by lock files
+	@$(MAKE) --no-print-directory --jobs 3 $(INSTALLED)
+
+$(UV):
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("error: %s is Python %d.%d, needed is \
+	  3.11 or later: call make with PYTHON=/path/to/python3" % (sys.executable, v[0], v[1]))'
+	@echo "installing uv" && $(PYTHON) -m venv $(TOOLS) && \
+	  $(TOOLS)/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+
+.venv/installed: pyproject.toml uv.lock | $(UV)
+	@echo "installing the developer's environment" && $(UV) sync --quiet --locked && touch $@
+
+src/%/.venv/installed: src/%/pyproject.toml src/%/uv.lock | $(UV)
+	@echo "installing the environment of src/$*" && $(UV) sync --quiet --locked --project src/$* && touch $@
+
+$(TOOLS)/spark-jars/installed: src/local_cloud/spark/pom.xml | $(UV)
+	@echo "installing Spark's jars" && $(MAVEN) -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(@D) && touch $@
+
+$(TOOLS)/trino/installed: src/local_cloud/trino/pom.xml | $(UV)
+	@echo "installing Trino" && $(MAVEN) -f $< package -Dtarget=$(CURDIR)/$(@D) && touch $@
+
+terraform/.terraform/installed: terraform/versions.tf $(wildcard terraform/modules/*/*.tf)
+	@echo "installing Terraform's provider" && terraform -chdir=terraform init -input=false -no-color > /dev/null && touch $@
+
+build: build/detector.zip ## build what Terraform deploys: build/detector.zip, build/lambda_alert.zip
+
+PACKAGED := src/build_packages.py src/detector/main.py $(wildcard sql/detection/*.sql sql/detection/rules/*.sql) \
+            $(wildcard src/lambda_alert/*.py) src/lambda_alert/uv.lock
+
+build/detector.zip: src/detector/target/pyflink-dependencies.jar $(PACKAGED) | $(INSTALLED)
+	@.venv/bin/python src/build_packages.py $(UV)
+
+src/detector/target/pyflink-dependencies.jar: src/detector/pom.xml
+	@echo "building the detector's connector jar" && $(MAVEN) -f $< package
+
+$(LOOK_ALIKE): $(wildcard src/simulator/*.py) | .venv/installed
+	@echo "making look-alike data" && mkdir -p $(@D) && $(RUN) simulator generate $@ --events 50000 --seed 1
+
+##@ Tests
+
+test: lint test-unit test-terraform test-glue test-e2e ## all tests
+
+test-unit: install build ## Python tests that need no stack
+	.venv/bin/pytest tests/unit tests/contract
+
+test-terraform: install build ## Terraform's own tests, at plan
+	terraform -chdir=terraform fmt -check -recursive
+	terraform -chdir=terraform validate
+	terraform -chdir=terraform test
+
+test-glue: install ## the curate job on real Spark and Iceberg
+	src/glue_etl/.venv/bin/python -m pytest tests/integration/glue_etl
+
+test-e2e: install build ## the whole platform on the local stack
+	.venv/bin/pytest tests/e2e
+
+lint: install ## style of Python and SQL
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+format: install ## put Python and Terraform into shape
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+	terraform -chdir=terraform fmt -recursive
+
+clean: ## delete what was built and measured (installed tools and Terraform's state stay)
+	rm -rf build

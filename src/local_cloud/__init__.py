@@ -1,0 +1,1 @@
+"""AWS on one machine: what `make up`, `make demo` and the end-to-end tests run on, without an account."""

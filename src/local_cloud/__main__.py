@@ -1,0 +1,90 @@
+"""Command line of the local cloud: python -m local_cloud up | down | etl | drain | status | demo."""
+
+import argparse
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from local_cloud import steps
+from local_cloud.demo import Demo
+from local_cloud.stack import ROOT, Stack
+
+HOME = ROOT / "build" / "local"
+DEMO = ROOT / "build" / "demo"
+
+
+def main() -> None:
+    """Runs the command that the arguments name."""
+    parser = argparse.ArgumentParser(prog="local_cloud", description="AWS on this machine, without an account.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", help="start the local cloud, deploy terraform/ to it, start the detector")
+    commands.add_parser("down", help="stop the local cloud, and a demo that was left behind")
+    commands.add_parser("status", help="show its processes")
+    commands.add_parser("drain", help="let the detector judge the last events of a finite replay, then go on")
+    etl = commands.add_parser("etl", help="run the curate job on what was delivered")
+    today = datetime.now(UTC).date().isoformat()
+    etl.add_argument("--from-date", default=today, help="first day of arrival, UTC (default: today)")
+    etl.add_argument("--to-date", default=today, help="last day of arrival, UTC (default: today)")
+    demo = commands.add_parser("demo", help="run the whole platform once, from a file to alerts and answers")
+    demo.add_argument("data", type=Path, help=".csv or .csv.gz in the data set's format")
+    demo.add_argument("--bursts", type=int, default=5, help="burst bots to mix in (default: 5)")
+    demo.add_argument("--install-s", type=float, default=0, help="seconds that the installation took, for the summary")
+    arguments = parser.parse_args()
+
+    try:
+        if arguments.command == "demo":
+            sys.exit(Demo(DEMO, arguments.data, arguments.bursts, arguments.install_s).run())
+        if arguments.command == "up":
+            up()
+        elif arguments.command == "down":
+            down()
+        elif arguments.command == "status":
+            print(Stack.load(HOME).control("status").stdout, end="")
+        elif arguments.command == "drain":
+            drain(Stack.load(HOME))
+        elif arguments.command == "etl":
+            counts = steps.curate(Stack.load(HOME), arguments.from_date, arguments.to_date)
+            print(counts)
+    except (RuntimeError, FileNotFoundError, TimeoutError) as error:
+        sys.exit(f"error: {error}")
+
+
+def up() -> None:
+    """Starts the stack that stays, and says how to use it."""
+    started = time.monotonic()
+    stack = Stack.create(HOME)
+    try:
+        steps.start(stack)
+    except BaseException:
+        stack.stop()
+        raise
+    say(f"up after {time.monotonic() - started:.0f} s; logs in {stack.directory}/log")
+    say("next: make simulate ENV=local, make etl ENV=local, make insights ENV=local; make down stops it")
+    say(f"in a shell of yours: . {stack.directory}/env")
+
+
+def down() -> None:
+    """Stops what runs, and says so if nothing does."""
+    running = []
+    for directory in (HOME, DEMO / "stack"):
+        if (directory / "stack.json").exists() and (stack := Stack.load(directory)).is_running():
+            running.append(directory)
+            stack.stop()
+    say("stopped" if running else "nothing was running")
+
+
+def drain(stack: Stack) -> None:
+    """Drains the detector and starts it again where it stood."""
+    stack.enter()
+    steps.start_detector(stack, savepoint=steps.drain(stack))
+    say("drained; the detector goes on")
+
+
+def say(line: str) -> None:
+    """Writes a line of progress."""
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

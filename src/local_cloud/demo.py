@@ -1,0 +1,186 @@
+"""`make demo`: one run of the whole platform, from a file of events to alerts and answers, every number counted."""
+
+import json
+import subprocess
+import sys
+import time
+import traceback
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from insights import Answer, run_all, table_dates
+from insights.engines import from_environment
+from insights.report import render, text_table
+from local_cloud import counts, steps
+from local_cloud.stack import ROOT, Stack, wait_for
+
+REPORT = ROOT / "build" / "report" / "index.html"
+FIRST_ROWS = 3
+
+
+class Demo:
+    """One run in a stack of its own. `directory` gets summary.json, the side files and, in `stack`, the logs."""
+
+    def __init__(self, directory: Path, data: Path, bursts: int, install_s: float):
+        self.directory, self.data, self.bursts = directory, data, bursts
+        self.seconds: dict[str, float] = {"install": install_s}
+        self.summary: dict = {"run_id": str(uuid.uuid4())}
+
+    def run(self) -> int:
+        """Returns 0 if all was delivered, found and answered, else 1; either way everything started is stopped."""
+        started = time.monotonic()
+        if not self.data.is_file():
+            raise FileNotFoundError(f"DATA is {self.data}, which is no file: give the path of a .csv or .csv.gz")
+        stack = Stack.create(self.directory / "stack")
+        for name in ("summary.json", "malformed.jsonl", "labels.json", "ledger.txt"):
+            (self.directory / name).unlink(missing_ok=True)
+        try:
+            answers, incidents = self.steps(stack)
+        except (RuntimeError, TimeoutError, FileNotFoundError) as error:
+            traceback.print_exc()
+            print(f"error: {error}\nlogs: {stack.directory}/log", file=sys.stderr)
+            return 1
+        finally:
+            steps.progress("stopping the local cloud")
+            stack.stop()
+        self.seconds["total"] = self.seconds["install"] + time.monotonic() - started
+        self.summary["seconds"] = {step: round(value, 1) for step, value in self.seconds.items()}
+        (self.directory / "summary.json").write_text(json.dumps(self.summary, indent=2) + "\n")
+        REPORT.parent.mkdir(parents=True, exist_ok=True)
+        REPORT.write_text(render(answers, incidents, self.summary), encoding="utf-8")
+        print(self.text(answers, incidents))
+        return 1 if faults(self.summary) else 0
+
+    def steps(self, stack: Stack) -> tuple[list[Answer], list[dict]]:
+        """Returns the answers and the incidents; fills the summary in the order in which the events flow."""
+        first_day = datetime.now(UTC).date().isoformat()
+        with self.timed("up"):
+            outputs = steps.start(stack)
+            notices = counts.Notices(outputs["incident_topic_arn"])
+        with self.timed("replay"):
+            steps.progress(f"replaying {self.data} with {self.bursts} bursts")
+            self.summary |= self.replay(outputs["raw_stream_name"])
+            self.summary["stream_events"] = counts.records(outputs["raw_stream_name"])
+        with self.timed("detect"):
+            steps.progress("detecting")
+            steps.drain(stack)
+        with self.timed("deliver"):
+            steps.progress("delivering alerts and raw events")
+            alerts = counts.records(outputs["alert_stream_name"])
+            counts.wait_until_handled(stack, outputs)
+            incidents = counts.incidents(outputs["incident_table_name"])
+            raw = counts.RawEvents(outputs["raw_bucket"])
+            wait_for(lambda: raw.count() >= self.summary["stream_events"], "Firehose, see firehose.log", timeout_s=300)
+            self.summary["raw_events"] = raw.count()
+        with self.timed("etl"):
+            steps.progress("curating on Spark")
+            steps.curate(stack, first_day, datetime.now(UTC).date().isoformat())
+        with self.timed("insights"):
+            steps.progress("asking Trino")
+            engine = from_environment("trino", outputs["database"])
+            self.summary |= counts.lake(engine)
+            self.summary["missing_events"] = counts.missing(engine, self.directory / "ledger.txt")
+            from_date, to_date = table_dates(engine)
+            parameters = {"from_date": from_date, "to_date": to_date, "top_n": 10}
+            answers = run_all(engine, parameters, report_progress=steps.progress)
+        labels = {str(label["user_id"]) for label in json.loads((self.directory / "labels.json").read_text())}
+        flagged = {incident["user_id"] for incident in incidents}
+        self.summary |= {
+            "labelled_bursts": len(labels),
+            "found_bursts": len(labels & flagged),
+            "falsely_flagged_users": len(flagged - labels),
+            "alert_records": alerts,
+            "incidents": len(incidents),
+            "notifications": notices.count(),
+        }
+        return answers, incidents
+
+    def replay(self, stream: str) -> dict[str, int]:
+        """Returns the simulator's own counts of what it read, refused, added and sent."""
+        side_files = {name: self.directory / f"{name}.{end}" for name, end in SIDE_FILES.items()}
+        command = [sys.executable, "-m", "simulator", "replay", str(self.data), "--stream", stream, "--json"]
+        command += ["--bursts", str(self.bursts), "--time", "own", "--speed", "max"]
+        for name, file in side_files.items():
+            command += [f"--{name}", str(file)]
+        result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if result.returncode:
+            raise RuntimeError(f"the simulator ended with {result.returncode}")
+        said = json.loads(result.stdout)
+        return {name: said[name] for name in ("input_rows", "malformed_rows", "injected_events", "sent_events")}
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Notes how many seconds the step took."""
+        started = time.monotonic()
+        yield
+        self.seconds[step] = time.monotonic() - started
+
+    def text(self, answers: list[Answer], incidents: list[dict]) -> str:
+        """Returns the summary for a person."""
+        s = self.summary
+        lines = ["", "SHOPSTREAM DEMO", "", "From file to lake"]
+        lines += [f"  {s[name]:>9,}  {meaning}" for name, meaning in FLOW.items()]
+        lines += ["", "Bots"]
+        lines += [f"  {s[name]:>9,}  {meaning}" for name, meaning in BOTS.items()]
+        for incident in sorted(incidents, key=lambda item: item["window_end_at"]):
+            lines.append(
+                f"             user {incident['user_id']}: {incident['event_count']} events in the window ending "
+                f"{incident['window_end_at']}"
+            )
+        for answer in answers:
+            lines += ["", answer.question.title, f"  {answer.question.question}"]
+            lines += [f"  {line}" for line in text_table(answer, FIRST_ROWS).splitlines()]
+        lines += ["", "Seconds: " + ", ".join(f"{step} {value:.0f}" for step, value in s["seconds"].items())]
+        lines += [f"Summary: {self.directory / 'summary.json'}", f"Report:  {REPORT}"]
+        found = faults(s)
+        lines += ["", "All events accounted for, all bots found, no shopper accused." if not found else "FAILED:"]
+        lines += [f"  {fault}" for fault in found]
+        return "\n".join(lines)
+
+
+SIDE_FILES = {"malformed": "jsonl", "labels": "json", "ledger": "txt"}
+
+FLOW = {
+    "input_rows": "rows in the file",
+    "malformed_rows": "malformed, kept in malformed.jsonl",
+    "injected_events": "events of burst bots mixed in",
+    "sent_events": "events sent and acknowledged",
+    "stream_events": "records in stream 1",
+    "raw_events": "lines in the raw bucket",
+    "curated_rows": "rows in the curated table",
+    "duplicate_rows": "recognised duplicates",
+    "quarantined_rows": "records in quarantine",
+    "missing_events": "sent events that are nowhere",
+}
+
+BOTS = {
+    "labelled_bursts": "bots mixed in",
+    "found_bursts": "of them found",
+    "falsely_flagged_users": "shoppers falsely flagged",
+    "alert_records": "alerts in stream 2",
+    "incidents": "incidents in DynamoDB",
+    "notifications": "messages at a queue behind the topic",
+}
+
+
+def faults(summary: dict) -> list[str]:
+    """Returns what the run should have shown and did not: empty if every event and every bot is accounted for."""
+    s = summary
+    stored = s["curated_rows"] + s["duplicate_rows"] + s["quarantined_rows"]
+    equalities = {
+        "sent_events = input_rows - malformed_rows + injected_events": (
+            s["sent_events"],
+            s["input_rows"] - s["malformed_rows"] + s["injected_events"],
+        ),
+        "stream_events = sent_events": (s["stream_events"], s["sent_events"]),
+        "raw_events = stream_events": (s["raw_events"], s["stream_events"]),
+        "curated_rows + duplicate_rows + quarantined_rows = raw_events": (stored, s["raw_events"]),
+        "missing_events = 0": (s["missing_events"], 0),
+        "found_bursts = labelled_bursts": (s["found_bursts"], s["labelled_bursts"]),
+        "falsely_flagged_users = 0": (s["falsely_flagged_users"], 0),
+        "notifications = incidents": (s["notifications"], s["incidents"]),
+    }
+    return [f"{rule}: {left:,} is not {right:,}" for rule, (left, right) in equalities.items() if left != right]

