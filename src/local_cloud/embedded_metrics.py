@@ -16,7 +16,8 @@ log = logging.getLogger("embedded_metrics")
 
 def main() -> None:
     """Follows the log groups of all functions, for ever."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    log.setLevel(logging.INFO)
     seen: set[tuple] = set()
     while True:
         try:

@@ -213,7 +213,8 @@ def first_failure(body: bytes, sequence_numbers: list[str]) -> int | None:
 
 def main() -> None:
     """Starts a thread for each mapping that is deployed, and for each that comes later."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    log.setLevel(logging.INFO)
     directory = Path(os.environ["STACK_DIRECTORY"])
     started: set[str] = set()
     while True:

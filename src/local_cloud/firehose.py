@@ -125,7 +125,8 @@ def expand(prefix: str, at: datetime) -> str:
 
 def main() -> None:
     """Starts a thread for each delivery stream that is deployed, and for each that comes later."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    log.setLevel(logging.INFO)
     directory = Path(os.environ["STACK_DIRECTORY"])
     started: set[str] = set()
     while True:

@@ -46,6 +46,8 @@ def write_settings(stack: Stack) -> dict[str, str]:
         "jobmanager.rpc.port": stack.ports["flink_rpc"],
         "jobmanager.bind-host": "127.0.0.1",
         "jobmanager.memory.process.size": "1024m",
+        # How old the counts may be by which a drain knows that all is read (default: 10 s).
+        "metrics.fetcher.update-interval": 500,
         "rest.address": "127.0.0.1",
         "rest.bind-address": "127.0.0.1",
         "rest.port": stack.ports["flink_rest"],
@@ -70,7 +72,7 @@ def write_settings(stack: Stack) -> dict[str, str]:
         "JAVA_HOME": java_home(),
         "FLINK_HOME": str(home),
         "FLINK_CONF_DIR": str(conf),
-        "FLINK_LOG_DIR": str(stack.directory / "log"),
+        "FLINK_LOG_DIR": str(stack.directory / "log" / "flink"),
         "FLINK_PID_DIR": str(directory),
         # Beam, which the thread mode needs, is not installed: the job has no Python functions.
         "_python_worker_execution_mode": "process",
@@ -139,7 +141,7 @@ def flink_environment(stack: Stack) -> dict[str, str]:
         "JAVA_HOME": java_home(),
         "FLINK_CONF_DIR": str(stack.directory / "flink" / "conf"),
         "FLINK_HOME": str(flink_home()),
-        "FLINK_LOG_DIR": str(stack.directory / "log"),
+        "FLINK_LOG_DIR": str(stack.directory / "log" / "flink"),
         "_python_worker_execution_mode": "process",
     } | NO_CBOR
 

@@ -52,7 +52,10 @@ class Stack:
         stack = cls(directory.resolve(), dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
         (directory / "stack.json").write_text(json.dumps({"ports": stack.ports}))
         # For `. build/local/env` in the Makefile and in a shell.
-        lines = [f"export {name}={shlex.quote(value)}" for name, value in stack.environment().items()]
+        lines = [
+            f"export {name}={shlex.quote(value)}" if value else f"unset {name}"
+            for name, value in stack.environment().items()
+        ]
         (directory / "env").write_text("\n".join(lines) + "\n")
         (directory / "no-aws-config").touch()
         return stack
