@@ -13,17 +13,23 @@ TIME   ?= own
 FROM   ?=
 TO     ?=
 
+# First of the local stack's ports, e.g. 4560. By default it takes ports that are free.
+PORT   ?=
+
 PYTHON ?= python3
 TOOLS  := .tools
 UV     := $(TOOLS)/bin/uv
 RUN    := PYTHONPATH=src .venv/bin/python -m
 MAVEN  := mvn --quiet --batch-mode -Dstyle.color=never
 LOOK_ALIKE := build/data/look-alike.csv.gz
+# The one input that is made here; any other must exist.
+MADE_DATA  = $(filter $(LOOK_ALIKE),$(DATA))
+PORTS      = $(if $(PORT),--first-port $(PORT))
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install build demo up down status simulate drain etl insights \
+.PHONY: help require data-file install build demo up down status simulate drain etl insights \
         init plan deploy destroy test test-unit test-terraform test-glue test-e2e lint format clean
 
 help: ## list all tasks
@@ -32,12 +38,12 @@ help: ## list all tasks
 
 ##@ One machine
 
-demo: ## the whole platform once on this machine, from a file to alerts and answers
-	@start=$$(date +%s); $(MAKE) --no-print-directory install build $(DATA) && \
-	$(RUN) local_cloud demo $(DATA) --bursts $(BURSTS) --install-s $$(($$(date +%s) - start))
+demo: require data-file ## the whole platform once on this machine, from a file to alerts and answers
+	@start=$$(date +%s); $(MAKE) --silent install build $(MADE_DATA) && \
+	$(RUN) local_cloud demo "$(DATA)" --bursts $(BURSTS) $(PORTS) --install-s $$(($$(date +%s) - start))
 
 up: install build ## start the same stack and keep it; then use ENV=local
-	@$(RUN) local_cloud up
+	@$(RUN) local_cloud up $(PORTS)
 
 down: ## stop what `make up` started
 	@$(RUN) local_cloud down
@@ -52,17 +58,20 @@ drain: ## local: let the detector judge the last events of a finite replay
 
 # Programs learn names and places from Terraform's outputs, and local ones the endpoints from the stack.
 ifeq ($(ENV),local)
+ACCESS = echo "error: 'make up' deploys to this machine; make plan, deploy and destroy are for ENV=dev or prod" >&2; exit 1
 ENTER  = test -f build/local/env || { echo "error: no local stack: start one with 'make up'" >&2; exit 1; }; . build/local/env
 OUTPUT = $$(.venv/bin/python -c 'import json; print(json.load(open("build/local/outputs.json"))["$(1)"])')
 ENGINE = trino
 else
-ENTER  = true
+ACCESS = .venv/bin/python src/check_aws_access.py || exit 1
+ENTER  = $(ACCESS); test -f terraform/state/$(ENV).tfstate || { echo "error: nothing is deployed for ENV=$(ENV): \
+  call make deploy first, or use ENV=local after make up" >&2; exit 1; }; export AWS_REGION=$(call OUTPUT,region)
 OUTPUT = $$(terraform -chdir=terraform output -state=state/$(ENV).tfstate -raw $(1))
 ENGINE = athena
 endif
 
-simulate: install $(DATA) ## replay DATA with BURSTS bots into stream 1
-	@$(ENTER); mkdir -p build/simulate && $(RUN) simulator replay $(DATA) --stream $(call OUTPUT,raw_stream_name) \
+simulate: data-file install $(MADE_DATA) ## replay DATA with BURSTS bots into stream 1
+	@$(ENTER); mkdir -p build/simulate && $(RUN) simulator replay "$(DATA)" --stream $(call OUTPUT,raw_stream_name) \
 	  --bursts $(BURSTS) --speed $(SPEED) --time $(TIME) \
 	  --malformed build/simulate/malformed.jsonl --labels build/simulate/labels.json
 ifeq ($(ENV),local)
@@ -73,7 +82,7 @@ etl: install ## run the curate job over what arrived FROM..TO
 ifeq ($(ENV),local)
 	@$(RUN) local_cloud etl $(if $(FROM),--from-date $(FROM)) $(if $(TO),--to-date $(TO))
 else
-	@$(RUN) glue_etl.start_job_run --job $(call OUTPUT,curate_job_name) \
+	@$(ENTER); $(RUN) glue_etl.start_job_run --job $(call OUTPUT,curate_job_name) \
 	  --from-date $(or $(FROM),$$(date -u +%F)) --to-date $(or $(TO),$$(date -u +%F))
 endif
 
@@ -87,14 +96,15 @@ init: ## fetch Terraform's provider
 	@$(MAKE) --silent terraform/.terraform/installed
 
 plan: install build ## show what `make deploy` would change
-	@mkdir -p terraform/state
+	@$(ACCESS); mkdir -p terraform/state
 	terraform -chdir=terraform plan -var-file=env/$(ENV).tfvars -state=state/$(ENV).tfstate
 
 deploy: install build ## build, zip and apply to AWS (asks before it changes anything)
-	@mkdir -p terraform/state
+	@$(ACCESS); mkdir -p terraform/state
 	terraform -chdir=terraform apply -var-file=env/$(ENV).tfvars -state=state/$(ENV).tfstate
 
-destroy: ## remove everything from AWS again (asks first)
+destroy: install ## remove everything from AWS again (asks first)
+	@$(ACCESS)
 	terraform -chdir=terraform destroy -var-file=env/$(ENV).tfvars -state=state/$(ENV).tfstate
 
 ##@ Build
@@ -103,7 +113,15 @@ ENVIRONMENTS := .venv src/local_cloud/emulator/.venv src/lambda_alert/.venv src/
 INSTALLED    := $(ENVIRONMENTS:%=%/installed) $(TOOLS)/spark-jars/installed $(TOOLS)/trino/installed \
                 terraform/.terraform/installed
 
-install: ## install all that is needed into this folder, pinned by lock files
+require:
+	@for tool in $(PYTHON) terraform mvn; do command -v $$tool > /dev/null || \
+	  { echo "error: $$tool is not on the PATH: install it first (README, Requirements)" >&2; exit 1; }; done
+
+data-file:
+	@test -f "$(DATA)" || test "$(DATA)" = $(LOOK_ALIKE) || \
+	  { echo "error: DATA is '$(DATA)', which is no file: give the path of a .csv or .csv.gz" >&2; exit 1; }
+
+install: require ## install all that is needed into this folder, pinned by lock files
 	@$(MAKE) --silent --jobs 3 $(INSTALLED)
 
 $(UV):

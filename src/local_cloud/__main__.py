@@ -1,6 +1,8 @@
 """Command line of the local cloud: python -m local_cloud up | down | etl | drain | status | demo."""
 
 import argparse
+import json
+import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -9,6 +11,7 @@ from pathlib import Path
 from local_cloud import steps
 from local_cloud.demo import Demo
 from local_cloud.stack import ROOT, Stack
+from simulator.source import SourceError
 
 HOME = ROOT / "build" / "local"
 DEMO = ROOT / "build" / "demo"
@@ -18,7 +21,7 @@ def main() -> None:
     """Runs the command that the arguments name."""
     parser = argparse.ArgumentParser(prog="local_cloud", description="AWS on this machine, without an account.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("up", help="start the local cloud, deploy terraform/ to it, start the detector")
+    up_ = commands.add_parser("up", help="start the local cloud, deploy terraform/ to it, start the detector")
     commands.add_parser("down", help="stop the local cloud, and a demo that was left behind")
     commands.add_parser("status", help="show its processes")
     commands.add_parser("drain", help="let the detector judge the last events of a finite replay, then go on")
@@ -30,13 +33,20 @@ def main() -> None:
     demo.add_argument("data", type=Path, help=".csv or .csv.gz in the data set's format")
     demo.add_argument("--bursts", type=int, default=5, help="burst bots to mix in (default: 5)")
     demo.add_argument("--install-s", type=float, default=0, help="seconds that the installation took, for the summary")
+    for command in (up_, demo):
+        command.add_argument(
+            "--first-port", type=int, metavar="PORT", help="the stack's first port (default: free ones)"
+        )
     arguments = parser.parse_args()
+    # Whoever ends us, with Ctrl-C or otherwise: what was started is stopped first.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     try:
         if arguments.command == "demo":
-            sys.exit(Demo(DEMO, arguments.data, arguments.bursts, arguments.install_s).run())
+            run = Demo(DEMO, arguments.data, arguments.bursts, arguments.install_s)
+            sys.exit(run.run(arguments.first_port))
         if arguments.command == "up":
-            up()
+            up(arguments.first_port)
         elif arguments.command == "down":
             down()
         elif arguments.command == "status":
@@ -45,21 +55,25 @@ def main() -> None:
             drain(Stack.load(HOME))
         elif arguments.command == "etl":
             counts = steps.curate(Stack.load(HOME), arguments.from_date, arguments.to_date)
-            print(counts)
-    except (RuntimeError, FileNotFoundError, TimeoutError) as error:
+            print(json.dumps(counts, indent=2))
+    except KeyboardInterrupt:
+        say("interrupted")
+        sys.exit(130)
+    except (RuntimeError, FileNotFoundError, TimeoutError, SourceError) as error:
         sys.exit(f"error: {error}")
 
 
-def up() -> None:
+def up(first_port: int | None) -> None:
     """Starts the stack that stays, and says how to use it."""
     started = time.monotonic()
-    stack = Stack.create(HOME)
+    stack = Stack.create(HOME, first_port)
     try:
         steps.start(stack)
     except BaseException:
         stack.stop()
         raise
     say(f"up after {time.monotonic() - started:.0f} s; logs in {stack.directory}/log")
+    say(f"Flink {stack.url('flink_rest')}, Trino {stack.url('trino')}, AWS {stack.url('emulator')}")
     say("next: make simulate ENV=local, make etl ENV=local, make insights ENV=local; make down stops it")
     say(f"in a shell of yours: . {stack.directory}/env")
 

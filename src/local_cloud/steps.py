@@ -7,7 +7,7 @@ import urllib.request
 import uuid
 
 from local_cloud import flink, spark, terraform, trino
-from local_cloud.stack import Stack, programs, wait_for
+from local_cloud.stack import Stack, programs
 
 
 def start(stack: Stack) -> dict[str, str]:
@@ -15,7 +15,7 @@ def start(stack: Stack) -> dict[str, str]:
     stack.enter()
     stack.start(programs(stack))
     for port in ("emulator", "kinesis"):
-        wait_for(lambda port=port: answers(stack.url(port)), f"the emulator, see {stack.log(port)}", timeout_s=60)
+        stack.wait_for(lambda port=port: answers(stack.url(port)), f"the emulator, see {stack.log(port)}", timeout_s=60)
     progress("deploying terraform/ to the local cloud (the provider waits a minute for its streams)")
     outputs = terraform.apply(stack)
     progress("starting the detector")

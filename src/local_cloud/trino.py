@@ -5,7 +5,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from local_cloud.stack import ACCOUNT, REGION, ROOT, Program, Stack, java_environment, wait_for
+from local_cloud.stack import ACCOUNT, REGION, ROOT, Program, Stack, java_environment
 
 HOME = ROOT / ".tools" / "trino" / "trino-server-core-476"
 
@@ -68,7 +68,7 @@ s3.aws-secret-key=local
 
 def wait_until_ready(stack: Stack) -> None:
     """Returns when Trino answers queries."""
-    wait_for(lambda: is_ready(stack.url("trino")), f"Trino, see {stack.log('trino')}", timeout_s=180)
+    stack.wait_for(lambda: is_ready(stack.url("trino")), f"Trino, see {stack.log('trino')}", timeout_s=180)
 
 
 def is_ready(url: str) -> bool:
