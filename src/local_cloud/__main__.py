@@ -90,7 +90,6 @@ def down() -> None:
 
 def drain(stack: Stack) -> None:
     """Drains the detector and starts it again where it stood."""
-    stack.enter()
     steps.start_detector(stack, savepoint=steps.drain(stack))
     say("drained; the detector goes on")
 

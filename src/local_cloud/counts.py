@@ -17,6 +17,11 @@ def records(stream: str) -> int:
     return sum(1 for _ in read_all(stream))
 
 
+def last_positions(stream: str) -> dict[str, str]:
+    """Returns the sequence number of the last record of each shard that holds records."""
+    return {record["ShardId"]: record["SequenceNumber"] for record in read_all(stream)}
+
+
 class RawEvents:
     """The lines in the raw bucket; an object is read once."""
 
@@ -63,9 +68,7 @@ class Notices:
 
 def wait_until_handled(stack: Stack, outputs: dict[str, str], timeout_s: float = 120) -> None:
     """Returns when the alert function has dealt with every record that stream 2 holds now."""
-    last: dict[str, str] = {}
-    for record in read_all(outputs["alert_stream_name"]):
-        last[record["ShardId"]] = record["SequenceNumber"]
+    last = last_positions(outputs["alert_stream_name"])
     file = stack.directory / "event_source_mapping" / f"{outputs['alert_function_name']}.json"
 
     def handled() -> bool:

@@ -6,6 +6,7 @@ import subprocess
 import urllib.error
 import urllib.request
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import boto3
@@ -46,8 +47,6 @@ def write_settings(stack: Stack) -> dict[str, str]:
         "jobmanager.rpc.port": stack.ports["flink_rpc"],
         "jobmanager.bind-host": "127.0.0.1",
         "jobmanager.memory.process.size": "1024m",
-        # How old the counts may be by which a drain knows that all is read (default: 10 s).
-        "metrics.fetcher.update-interval": 500,
         "rest.address": "127.0.0.1",
         "rest.bind-address": "127.0.0.1",
         "rest.port": stack.ports["flink_rest"],
@@ -183,30 +182,30 @@ def first_exception(stack: Stack, job_id: str) -> str:
     return exception[:1000]
 
 
-def wait_until_caught_up(stack: Stack, job_id: str, timeout_s: float = 300) -> None:
-    """Returns when the source has read all shards to their end and hands nothing more to the rules."""
-    seen: list[tuple] = []
+def wait_until_read(stack: Stack, job_id: str, positions: dict[str, str], timeout_s: float = 600) -> None:
+    """Returns when the job has read each shard up to the position and has judged all of that.
 
-    def caught_up() -> bool:
-        state = job(stack, job_id)
-        if state["state"] not in ("RUNNING", "RESTARTING"):
-            raise RuntimeError(f"the detector is {state['state']}: {first_exception(stack, job_id)}")
-        counts = tuple(v["metrics"]["read-records"] + v["metrics"]["write-records"] for v in state["vertices"])
-        seen.append(counts if milliseconds_behind(stack, job_id, state["vertices"][0]["id"]) == 0 else None)
-        # The counts come with the task manager's heartbeats (10 s by default): twice the same is not yet standstill.
-        return len(seen) > 6 and seen[-1] is not None and len(set(seen[-6:])) == 1
+    `positions` holds a sequence number by shard. A checkpoint that contains them all proves it: the source writes down
+    where it stands, and the rules have had everything from before. No metric of the source does: they are those of its
+    last complete fetch, so they say "nothing behind" while a full one waits to be judged.
+    """
 
-    wait_for(caught_up, "the detector to catch up with stream 1", timeout_s, every_s=0.5)
+    def read() -> bool:
+        if (state := job(stack, job_id)["state"]) != "RUNNING":
+            raise RuntimeError(f"the detector is {state}: {first_exception(stack, job_id)}")
+        completed = rest(stack, f"/jobs/{job_id}/checkpoints")["latest"]["completed"]
+        if not completed:
+            return False
+        metadata = Path(completed["external_path"].removeprefix("file:")) / "_metadata"
+        # An older checkpoint is deleted as soon as there is a newer one.
+        return metadata.exists() and holds_all(metadata.read_bytes(), positions.values())
+
+    wait_for(read, "the detector to read stream 1 to the end that it had; is someone writing to it?", timeout_s)
 
 
-def milliseconds_behind(stack: Stack, job_id: str, source: str) -> float | None:
-    """Returns how far the slowest shard's reader is behind the stream's end; None before the first read."""
-    path = f"/jobs/{job_id}/vertices/{source}/subtasks/metrics"
-    names = [m["id"] for m in rest(stack, path) if m["id"].endswith("millisBehindLatest")]
-    if not names:
-        return None
-    values = [m["max"] for m in rest(stack, f"{path}?get={','.join(names)}")]
-    return max(values, default=None)
+def holds_all(metadata: bytes, sequence_numbers: Iterable[str]) -> bool:
+    """Returns whether a checkpoint names all these positions, in Kryo's encoding: bit 7 of the last byte is set."""
+    return all(number[:-1].encode() + bytes([ord(number[-1]) | 0x80]) in metadata for number in sequence_numbers)
 
 
 def drain(stack: Stack, job_id: str) -> str:

@@ -7,6 +7,7 @@ import urllib.request
 import uuid
 
 from local_cloud import flink, spark, terraform, trino
+from local_cloud.counts import last_positions
 from local_cloud.stack import Stack, programs
 
 
@@ -44,10 +45,11 @@ def start_detector(stack: Stack, savepoint: str | None = None) -> str:
 
 def drain(stack: Stack) -> str:
     """Returns the savepoint after the detector has read stream 1 to its end and judged all of it."""
+    stack.enter()
     job = flink.running_job(stack)
     if job is None:
         raise RuntimeError(f"the detector does not run: see {stack.log('flink-jobmanager')}")
-    flink.wait_until_caught_up(stack, job)
+    flink.wait_until_read(stack, job, last_positions(stack.outputs()["raw_stream_name"]))
     return flink.drain(stack, job)
 
 

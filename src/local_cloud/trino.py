@@ -42,6 +42,7 @@ node-scheduler.include-coordinator=true
 http-server.http.port={stack.ports["trino"]}
 discovery.uri={stack.url("trino")}
 node.internal-address=127.0.0.1
+http-server.log.enabled=false
 query.max-memory=1GB
 query.max-memory-per-node=1GB
 plugin.dir={HOME}/plugin
