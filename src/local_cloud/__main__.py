@@ -13,13 +13,13 @@ from local_cloud.demo import Demo
 from local_cloud.stack import ROOT, Stack
 from simulator.source import SourceError
 
-HOME = ROOT / "build" / "local"
-DEMO = ROOT / "build" / "demo"
+BUILD = ROOT / "build"
 
 
 def main() -> None:
     """Runs the command that the arguments name."""
     parser = argparse.ArgumentParser(prog="local_cloud", description="AWS on this machine, without an account.")
+    parser.add_argument("--home", type=Path, default=BUILD, help="folder of all that is written (default: build)")
     commands = parser.add_subparsers(dest="command", required=True)
     up_ = commands.add_parser("up", help="start the local cloud, deploy terraform/ to it, start the detector")
     commands.add_parser("down", help="stop the local cloud, and a demo that was left behind")
@@ -38,23 +38,24 @@ def main() -> None:
             "--first-port", type=int, metavar="PORT", help="the stack's first port (default: free ones)"
         )
     arguments = parser.parse_args()
+    kept = arguments.home / "local"
     # Whoever ends us, with Ctrl-C or otherwise: what was started is stopped first.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     try:
         if arguments.command == "demo":
-            run = Demo(DEMO, arguments.data, arguments.bursts, arguments.install_s)
+            run = Demo(arguments.home, arguments.data, arguments.bursts, arguments.install_s)
             sys.exit(run.run(arguments.first_port))
         if arguments.command == "up":
-            up(arguments.first_port)
+            up(kept, arguments.first_port)
         elif arguments.command == "down":
-            down()
+            down([kept, arguments.home / "demo" / "stack"])
         elif arguments.command == "status":
-            print(Stack.load(HOME).control("status").stdout, end="")
+            print(Stack.load(kept).control("status").stdout, end="")
         elif arguments.command == "drain":
-            drain(Stack.load(HOME))
+            drain(Stack.load(kept))
         elif arguments.command == "etl":
-            counts = steps.curate(Stack.load(HOME), arguments.from_date, arguments.to_date)
+            counts = steps.curate(Stack.load(kept), arguments.from_date, arguments.to_date)
             print(json.dumps(counts, indent=2))
     except KeyboardInterrupt:
         say("interrupted")
@@ -63,10 +64,10 @@ def main() -> None:
         sys.exit(f"error: {error}")
 
 
-def up(first_port: int | None) -> None:
+def up(directory: Path, first_port: int | None) -> None:
     """Starts the stack that stays, and says how to use it."""
     started = time.monotonic()
-    stack = Stack.create(HOME, first_port)
+    stack = Stack.create(directory, first_port)
     try:
         steps.start(stack)
     except BaseException:
@@ -78,13 +79,12 @@ def up(first_port: int | None) -> None:
     say(f"in a shell of yours: . {stack.directory}/env")
 
 
-def down() -> None:
-    """Stops what runs, and says so if nothing does."""
-    running = []
-    for directory in (HOME, DEMO / "stack"):
-        if (directory / "stack.json").exists() and (stack := Stack.load(directory)).is_running():
-            running.append(directory)
-            stack.stop()
+def down(directories: list[Path]) -> None:
+    """Stops the stacks that run there, and says so if none does."""
+    stacks = [Stack.load(directory) for directory in directories if (directory / "stack.json").exists()]
+    running = [stack for stack in stacks if stack.is_running()]
+    for stack in running:
+        stack.stop()
     say("stopped" if running else "nothing was running")
 
 

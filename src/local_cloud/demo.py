@@ -14,18 +14,21 @@ from insights import Answer, run_all, table_dates
 from insights.engines import from_environment
 from insights.report import render, text_table
 from local_cloud import counts, steps
-from local_cloud.stack import ROOT, Stack, wait_for
+from local_cloud.stack import Stack, wait_for
 from simulator.source import Source
 
-REPORT = ROOT / "build" / "report" / "index.html"
 FIRST_ROWS = 3
 
 
 class Demo:
-    """One run in a stack of its own. `directory` gets summary.json, the side files and, in `stack`, the logs."""
+    """One run in a stack of its own.
 
-    def __init__(self, directory: Path, data: Path, bursts: int, install_s: float):
-        self.directory, self.data, self.bursts = directory, data, bursts
+    `home`/demo gets summary.json, the side files and, in `stack`, the logs; `home`/report the page.
+    """
+
+    def __init__(self, home: Path, data: Path, bursts: int, install_s: float = 0):
+        self.directory, self.data, self.bursts = home / "demo", data, bursts
+        self.report = home / "report" / "index.html"
         self.seconds: dict[str, float] = {"install": install_s}
         self.summary: dict = {"run_id": str(uuid.uuid4())}
 
@@ -44,8 +47,8 @@ class Demo:
         self.seconds["total"] = self.seconds["install"] + time.monotonic() - started
         self.summary["seconds"] = {step: round(value, 1) for step, value in self.seconds.items()}
         (self.directory / "summary.json").write_text(json.dumps(self.summary, indent=2) + "\n")
-        REPORT.parent.mkdir(parents=True, exist_ok=True)
-        REPORT.write_text(render(answers, incidents, self.summary), encoding="utf-8")
+        self.report.parent.mkdir(parents=True, exist_ok=True)
+        self.report.write_text(render(answers, incidents, self.summary), encoding="utf-8")
         print(self.text(answers, incidents))
         return 1 if faults(self.summary) else 0
 
@@ -129,7 +132,7 @@ class Demo:
             lines += ["", answer.question.title, f"  {answer.question.question}"]
             lines += [f"  {line}" for line in text_table(answer, FIRST_ROWS).splitlines()]
         lines += ["", "Seconds: " + ", ".join(f"{step} {value:.0f}" for step, value in s["seconds"].items())]
-        lines += [f"Summary: {self.directory / 'summary.json'}", f"Report:  {REPORT}"]
+        lines += [f"Summary: {self.directory / 'summary.json'}", f"Report:  {self.report}"]
         found = faults(s)
         lines += ["", "All events accounted for, all bots found, no shopper accused." if not found else "FAILED:"]
         lines += [f"  {fault}" for fault in found]
