@@ -20,7 +20,7 @@ PYTHON ?= python3
 TOOLS  := .tools
 UV     := $(TOOLS)/bin/uv
 RUN    := PYTHONPATH=src .venv/bin/python -m
-MAVEN  := mvn --quiet --batch-mode -Dstyle.color=never
+MAVEN  := mvn --quiet --batch-mode
 LOOK_ALIKE := build/data/look-alike.csv.gz
 # The one input that is made here; any other must exist.
 MADE_DATA  = $(filter $(LOOK_ALIKE),$(DATA))
@@ -30,7 +30,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .PHONY: help require data-file install build demo up down status simulate drain etl insights \
-        init plan deploy destroy test test-unit test-terraform test-glue test-e2e lint format clean
+        init plan deploy destroy test test-unit test-terraform test-detection test-glue test-e2e lint format clean
 
 help: ## list all tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -162,7 +162,7 @@ $(LOOK_ALIKE): $(wildcard src/simulator/*.py) | .venv/installed
 
 ##@ Tests
 
-test: lint test-unit test-terraform test-glue test-e2e ## all tests
+test: lint test-unit test-terraform test-detection test-glue test-e2e ## all tests
 
 test-unit: install build ## Python tests that need no stack
 	.venv/bin/pytest tests/unit tests/contract
@@ -171,6 +171,9 @@ test-terraform: install build ## Terraform's own tests, at plan
 	terraform -chdir=terraform fmt -check -recursive
 	terraform -chdir=terraform validate
 	terraform -chdir=terraform test
+
+test-detection: install build ## the rules on real Flink
+	src/detector/.venv/bin/python -m pytest tests/integration/detection
 
 test-glue: install ## the curate job on real Spark and Iceberg
 	src/glue_etl/.venv/bin/python -m pytest tests/integration/glue_etl

@@ -1,0 +1,28 @@
+"""The local stack for the tests of the whole platform."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local_cloud import steps
+from local_cloud.stack import Stack
+
+HOME = Path(__file__).resolve().parents[2] / "build" / "e2e"
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    """Returns a stack of the module's own, deployed and running; afterwards it is stopped."""
+    directory = HOME / "stack"
+    if (directory / "stack.json").exists():
+        Stack.load(directory).stop()  # what a run that was killed has left
+    with pytest.MonkeyPatch.context() as environment:
+        stack = Stack.create(directory)
+        for name in stack.environment():
+            environment.delenv(name, raising=False)  # and restored at the end, whatever stack.enter() sets
+        try:
+            steps.start(stack)
+            yield stack
+        finally:
+            stack.stop()

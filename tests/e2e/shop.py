@@ -1,0 +1,145 @@
+"""The events of a small shop with known bots, bad records and duplicates, and what the platform must make of them."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from random import Random
+
+import polars as pl
+
+OPENED_AT = datetime(2020, 3, 1, 22, 0, tzinfo=UTC)
+CLOSED_AT = datetime(2020, 3, 2, 2, 0, tzinfo=UTC)
+
+SAME_SECOND_BOT, ASTRIDE_BOT, LAST_BOT = 9_000_000_000_000_000_001, 700_000_000_002, 700_000_000_003
+HASTY_SHOPPER, ECHOED_SHOPPER = 500_000_001, 500_000_002
+
+PRODUCTS = [
+    # product_id, category_id, category_code, brand, price
+    (1001, 10, "electronics.smartphone", "kestrel", "499.90"),
+    (1002, 10, "electronics.smartphone", "novaro", "899.00"),
+    (1003, 11, "apparel.shoes", "hammar", "59.95"),
+    (1004, 12, "furniture.bedroom.bed", None, "310.00"),
+    (1005, 13, None, "volta", "7.50"),
+    (1006, 14, None, None, "0.00"),
+]
+# The last is seen by few, who buy: a brand that marketing would help.
+POPULARITY = [30, 25, 20, 10, 6, 9]
+
+
+def event(at: datetime, user_id: int, product: int = 0, kind: str = "view") -> dict:
+    """Returns one event in the fields of contracts/event.json."""
+    product_id, category_id, category_code, brand, price = PRODUCTS[product]
+    return {
+        "event_time": f"{at:%Y-%m-%d %H:%M:%S} UTC",
+        "event_type": kind,
+        "product_id": product_id,
+        "category_id": category_id,
+        "category_code": category_code,
+        "brand": brand,
+        "price": Decimal(price),
+        "user_id": user_id,
+        "user_session": f"session-{user_id}-{at:%d}",
+        "txn_timestamp": f"{at:%Y-%m-%dT%H:%M:%S}.000Z",
+    }
+
+
+def shoppers() -> list[dict]:
+    """Returns the events of 150 people who look around, some of whom put things into carts and buy."""
+    random = Random(3)
+    events = []
+    for number in range(150):
+        user_id = 400_000_000 + number
+        at = OPENED_AT + timedelta(seconds=random.randrange(3 * 3600))
+        for _ in range(random.randint(1, 6)):
+            product = random.choices(range(len(PRODUCTS)), POPULARITY)[0]
+            events.append(event(at, user_id, product))
+            # Who sees volta buys it half of the time.
+            if random.random() < (0.5 if product == 4 else 0.15):
+                at += timedelta(seconds=random.randint(5, 60))
+                events.append(event(at, user_id, product, "cart"))
+                what_next = random.choice(["purchase", "purchase", "remove_from_cart", None])
+                if what_next:
+                    at += timedelta(seconds=random.randint(5, 60))
+                    events.append(event(at, user_id, product, what_next))
+            at += timedelta(seconds=random.randint(5, 400))
+    return events
+
+
+def steps_of(user_id: int, start: datetime, seconds: list[int]) -> list[dict]:
+    """Returns one user's views at those seconds after the start, no two alike."""
+    return [
+        event(start + timedelta(seconds=second), user_id) | {"product_id": 5000 + n} for n, second in enumerate(seconds)
+    ]
+
+
+BURSTS_AT = OPENED_AT + timedelta(hours=2)
+
+BOTS = (
+    *steps_of(SAME_SECOND_BOT, BURSTS_AT, [0] * 7),
+    # 4 before a full ten seconds and 4 after: windows that tumble see 4 twice. The sixth comes at second 11.
+    *steps_of(ASTRIDE_BOT, BURSTS_AT + timedelta(minutes=5), [8, 8, 9, 9, 10, 11, 12, 12]),
+    # After everything else: only a drained detector finds it.
+    *steps_of(LAST_BOT, CLOSED_AT, [0, 1, 2, 3, 4, 5]),
+)
+HASTY = (
+    # As many as are allowed, and one more exactly ten seconds after the first: (t - 10 s, t] has five of them.
+    *steps_of(HASTY_SHOPPER, BURSTS_AT + timedelta(minutes=10), [0, 1, 2, 3, 4, 10]),
+    # One of the five delivered four times.
+    *(echoed := steps_of(ECHOED_SHOPPER, BURSTS_AT + timedelta(minutes=15), [0, 0, 1, 1, 2])),
+    *[echoed[0]] * 3,
+)
+
+
+def alert(user_id: int, window_end_at: datetime, event_count: int) -> dict:
+    """Returns the alert that stream 2 must hold."""
+    end, start = (f"{at:%Y-%m-%dT%H:%M:%S}.000Z" for at in (window_end_at, window_end_at - timedelta(seconds=10)))
+    return {
+        "alert_id": f"burst:{user_id}:{end}",
+        "rule": "burst",
+        "user_id": user_id,
+        "window_start_at": start,
+        "window_end_at": end,
+        "event_count": event_count,
+        "threshold": 5,
+    }
+
+
+ALERTS = [
+    alert(SAME_SECOND_BOT, BURSTS_AT, 7),
+    alert(ASTRIDE_BOT, BURSTS_AT + timedelta(minutes=5, seconds=11), 6),
+    alert(LAST_BOT, CLOSED_AT + timedelta(seconds=5), 6),
+]
+
+# record: why it is in quarantine
+BAD_RECORDS = {
+    "this is no JSON": "not_json",
+    '{"event_time": "2020-03-01 22:30:00 UTC", "event_type": "view", "product_id": 10': "not_json",
+}
+
+
+def encode(record: dict) -> str:
+    """Returns the event as JSON; prices as numbers."""
+    return json.dumps(record, default=float)
+
+
+for broken, reason in (
+    (event(OPENED_AT + timedelta(minutes=30), 600_000_001) | {"txn_timestamp": None}, "missing:txn_timestamp"),
+    (event(OPENED_AT + timedelta(minutes=31), 600_000_002) | {"event_time": None}, "missing:event_time"),
+    (event(OPENED_AT + timedelta(minutes=32), 600_000_003) | {"event_type": "hack"}, "unknown_event_type"),
+):
+    BAD_RECORDS[encode(broken)] = reason
+
+
+def records() -> list[tuple[str, str]]:
+    """Returns (partition key, data) of everything that goes into stream 1, in the order of time, the bad ones early."""
+    good = sorted([*shoppers(), *BOTS, *HASTY], key=lambda one: one["txn_timestamp"])
+    sent = [(str(one["user_id"]), encode(one)) for one in good]
+    bad = [(f"bad-{number}", record) for number, record in enumerate(BAD_RECORDS)]
+    return sent[:20] + bad + sent[20:]
+
+
+def curated() -> pl.DataFrame:
+    """Returns the rows that curated_events must hold, in the columns that the questions read."""
+    distinct = {encode(one): one for one in [*shoppers(), *BOTS, *HASTY]}.values()
+    rows = [one | {"event_at": datetime.strptime(one["event_time"], "%Y-%m-%d %H:%M:%S UTC")} for one in distinct]
+    return pl.DataFrame(rows, schema_overrides={"price": pl.Decimal(12, 2)}, infer_schema_length=None)

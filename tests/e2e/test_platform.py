@@ -1,0 +1,222 @@
+"""The whole platform on events of the tests' own: streams, detector, alert function, delivery, lake, questions."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import boto3
+import insight_reference
+import pytest
+import shop
+
+from insights import run_all, table_dates
+from insights.engines import Engine, from_environment
+from local_cloud import counts, flink, steps
+from local_cloud.stack import Stack, wait_for
+
+RETENTION_S = 365 * 24 * 3600
+
+
+@dataclass
+class Platform:
+    """A stack after the shop's events have gone through all of it."""
+
+    stack: Stack
+    outputs: dict[str, str]
+    notices: counts.Notices
+    sent: list[str]
+    started_at: datetime
+    etl_counts: dict = field(default_factory=dict)
+
+    @property
+    def engine(self) -> Engine:
+        return from_environment("trino", self.outputs["database"])
+
+    def items(self) -> list[dict[str, str]]:
+        """Returns the incidents, by alert."""
+        return sorted(counts.incidents(self.outputs["incident_table_name"]), key=lambda item: item["window_end_at"])
+
+    def metric(self) -> dict[str, float]:
+        """Returns what CloudWatch holds of the alerts so far."""
+        statistics = ["SampleCount", "Sum", "Maximum"]
+        points = boto3.client("cloudwatch").get_metric_statistics(
+            Namespace=self.outputs["metric_namespace"],
+            MetricName=self.outputs["metric_name"],
+            Dimensions=[{"Name": "rule", "Value": "burst"}],
+            StartTime=self.started_at,
+            EndTime=datetime.now(UTC),
+            Period=24 * 3600,
+            Statistics=statistics,
+        )["Datapoints"]
+        return {
+            "SampleCount": sum(point["SampleCount"] for point in points),
+            "Sum": sum(point["Sum"] for point in points),
+            "Maximum": max((point["Maximum"] for point in points), default=0),
+        }
+
+    def failure_letters(self) -> list[dict]:
+        """Returns the messages in the failure queue, and leaves it empty."""
+        sqs, url, letters = boto3.client("sqs"), self.outputs["failure_queue_url"], []
+        while batch := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for message in batch:
+                letters.append(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return letters
+
+
+def put(stream: str, records: list[tuple[str, str]]) -> None:
+    """Puts (partition key, data) into a stream; none may be refused."""
+    kinesis = boto3.client("kinesis")
+    for start in range(0, len(records), 500):
+        entries = [{"PartitionKey": key, "Data": data.encode()} for key, data in records[start : start + 500]]
+        assert kinesis.put_records(StreamName=stream, Records=entries)["FailedRecordCount"] == 0
+
+
+@pytest.fixture(scope="module")
+def platform(stack: Stack) -> Iterator[Platform]:
+    outputs = stack.outputs()
+    started_at = datetime.now(UTC).replace(microsecond=0)
+    notices = counts.Notices(outputs["incident_topic_arn"])
+    records = shop.records()
+    put(outputs["raw_stream_name"], records)
+    platform = Platform(stack, outputs, notices, [data for _, data in records], started_at)
+    steps.start_detector(stack, savepoint=steps.drain(stack))
+    counts.wait_until_handled(stack, outputs)
+    raw = counts.RawEvents(outputs["raw_bucket"])
+    wait_for(lambda: raw.count() >= len(records), "all records in the raw bucket", timeout_s=60)
+    platform.etl_counts = curate(platform)
+    yield platform
+
+
+def curate(platform: Platform) -> dict:
+    """Returns the counts of a run over all that has arrived, also where midnight has passed meanwhile."""
+    return steps.curate(platform.stack, f"{platform.started_at:%F}", f"{datetime.now(UTC):%F}")
+
+
+def instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def test_every_record_is_in_the_stream_and_in_the_raw_bucket_once(platform: Platform) -> None:
+    assert counts.records(platform.outputs["raw_stream_name"]) == len(platform.sent)
+    assert sorted(raw_lines(platform)) == sorted(platform.sent)
+
+
+def raw_lines(platform: Platform) -> list[str]:
+    s3, bucket = boto3.client("s3"), platform.outputs["raw_bucket"]
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="events/")
+    keys = [entry["Key"] for page in pages for entry in page["Contents"]]
+    bodies = [s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys]
+    return [line for body in bodies for line in gzip.decompress(body).decode().splitlines()]
+
+
+def test_stream_2_holds_exactly_the_alerts_keyed_by_user(platform: Platform) -> None:
+    records = list(counts.read_all(platform.outputs["alert_stream_name"]))
+    alerts = sorted((json.loads(record["Data"]) for record in records), key=lambda one: one["window_end_at"])
+    assert alerts == shop.ALERTS
+    for record in records:
+        assert record["PartitionKey"] == str(json.loads(record["Data"])["user_id"])
+
+
+def test_incidents_are_exactly_the_alerts(platform: Platform) -> None:
+    items = platform.items()
+    expected = [
+        {"ddb_partition_key": f"user#{alert['user_id']}", "ddb_sort_key": alert["alert_id"]}
+        | {name: str(value) for name, value in alert.items() if name != "alert_id"}
+        for alert in shop.ALERTS
+    ]
+    times = ("detected_at", "notified_at", "expires_at")
+    assert [{name: item[name] for name in item if name not in times} for item in items] == expected
+    for item in items:
+        detected_at, notified_at = instant(item["detected_at"]), instant(item["notified_at"])
+        assert platform.started_at <= detected_at <= notified_at <= datetime.now(UTC)
+        assert int(item["expires_at"]) == int(detected_at.timestamp()) + RETENTION_S
+
+
+def test_metric_counts_each_alert_once_with_its_events(platform: Platform) -> None:
+    expected = {"SampleCount": 3, "Sum": 7 + 6 + 6, "Maximum": 7}
+    wait_for(lambda: platform.metric() == expected, f"{expected}, there is {platform.metric()}", timeout_s=30)
+
+
+def test_one_message_per_incident_says_what_the_alert_says(platform: Platform) -> None:
+    detected_at = {item["ddb_sort_key"]: item["detected_at"] for item in platform.items()}
+    messages = sorted(platform.notices.receive(), key=lambda message: message["window_end_at"])
+    assert messages == [alert | {"detected_at": detected_at[alert["alert_id"]]} for alert in shop.ALERTS]
+
+
+def test_sent_is_stored_plus_quarantined_plus_duplicates(platform: Platform) -> None:
+    run = {name: platform.etl_counts[name] for name in ("raw_rows", "curated_rows", "duplicate_rows")}
+    assert run == {"raw_rows": len(platform.sent), "curated_rows": shop.curated().height, "duplicate_rows": 3}
+    assert platform.etl_counts["quarantined_rows"] == len(shop.BAD_RECORDS)
+    assert len(platform.sent) == shop.curated().height + 3 + len(shop.BAD_RECORDS)
+
+
+def test_bad_records_are_in_quarantine_with_their_reason(platform: Platform) -> None:
+    _, rows = platform.engine.query("select record, reason from quarantined_records", [])
+    assert dict(rows) == shop.BAD_RECORDS
+
+
+def test_curated_rows_hold_the_events_values(platform: Platform) -> None:
+    names = ["event_at", "event_type", "product_id", "category_code", "brand", "price", "user_id", "user_session"]
+    _, rows = platform.engine.query(f"select {', '.join(names)} from curated_events", [])
+    assert sorted(rows, key=repr) == sorted(shop.curated().select(names).rows(), key=repr)
+
+
+@pytest.mark.parametrize("top_n", [2, 10])
+def test_each_answer_equals_an_independent_computation(platform: Platform, top_n: int) -> None:
+    from_date, to_date = table_dates(platform.engine)
+    parameters = {"from_date": from_date, "to_date": to_date, "top_n": top_n}
+    answers = run_all(platform.engine, parameters)
+    assert [answer.question.name for answer in answers] == [
+        "brands_needing_marketing",
+        "carts_not_bought",
+        "top_categories_per_hour",
+        "top_categories_per_weekday",
+        "unique_visitors_per_day",
+    ]
+    for answer in answers:
+        expected = getattr(insight_reference, answer.question.name)(shop.curated(), **parameters)
+        assert list(answer.columns) == expected.columns
+        assert answer.rows, f"{answer.question.name} answers nothing: the shop's events do not test it"
+        assert answer.rows == expected.rows(), answer.question.name
+
+
+def test_a_range_of_one_day_leaves_the_other_out(platform: Platform) -> None:
+    _, to_date = table_dates(platform.engine)
+    parameters = {"from_date": to_date, "to_date": to_date, "top_n": 3}
+    for answer in run_all(platform.engine, parameters):
+        expected = getattr(insight_reference, answer.question.name)(shop.curated(), **parameters)
+        assert answer.rows == expected.rows(), answer.question.name
+
+
+# What follows sends more: it comes last.
+
+
+def test_repeated_and_broken_alerts_change_nothing_downstream(platform: Platform) -> None:
+    items, metric, messages = platform.items(), platform.metric(), platform.notices.count()
+    again = [(str(alert["user_id"]), json.dumps(alert)) for alert in shop.ALERTS]
+    put(platform.outputs["alert_stream_name"], [*again, ("700000000002", '{"alert_id": "half an al'), *again])
+    counts.wait_until_handled(platform.stack, platform.outputs)
+    [letter] = platform.failure_letters()
+    assert letter["payload"] == '{"alert_id": "half an al'
+    assert platform.items() == items
+    assert platform.metric() == metric
+    assert platform.notices.count() == messages
+
+
+def test_curating_the_same_days_again_changes_nothing(platform: Platform) -> None:
+    before = counts.lake(platform.engine)
+    again = curate(platform)
+    assert again["raw_rows"] == again["duplicate_rows"] == len(platform.sent)
+    assert again["curated_rows"] == again["quarantined_rows"] == 0
+    after = counts.lake(platform.engine)
+    assert after == before | {"duplicate_rows": before["duplicate_rows"] + len(platform.sent)}
+
+
+def test_a_dead_detector_is_noticed(platform: Platform) -> None:
+    flink.rest(platform.stack, f"/jobs/{flink.running_job(platform.stack)}/yarn-cancel")
+    wait_for(lambda: flink.running_job(platform.stack) is None, "the detector to be cancelled", timeout_s=30)
+    with pytest.raises(RuntimeError, match=r"the detector does not run: see .*flink-jobmanager.log"):
+        steps.drain(platform.stack)
