@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -51,7 +52,9 @@ def main() -> None:
         elif arguments.command == "down":
             down([kept, arguments.home / "demo" / "stack"])
         elif arguments.command == "status":
-            print(Stack.load(kept).control("status").stdout, end="")
+            stack = Stack.load(kept)
+            print(stack.control("status").stdout, end="")
+            say_where(stack)
         elif arguments.command == "drain":
             drain(Stack.load(kept))
         elif arguments.command == "etl":
@@ -73,16 +76,18 @@ def up(directory: Path, first_port: int | None) -> None:
     except BaseException:
         stack.stop()
         raise
-    say(f"up after {time.monotonic() - started:.0f} s; logs in {stack.directory}/log")
-    say(f"Flink {stack.url('flink_rest')}, Trino {stack.url('trino')}, AWS {stack.url('emulator')}")
+    say(f"up after {time.monotonic() - started:.0f} s")
+    say_where(stack)
     say("next: make simulate ENV=local, make etl ENV=local, make insights ENV=local; make down stops it")
     say(f"in a shell of yours: . {stack.directory}/env")
 
 
 def down(directories: list[Path]) -> None:
     """Stops the stacks that run there, and says so if none does."""
-    stacks = [Stack.load(directory) for directory in directories if (directory / "stack.json").exists()]
-    running = [stack for stack in stacks if stack.is_running()]
+    running = []
+    for directory in directories:
+        with suppress(FileNotFoundError):
+            running.append(Stack.load(directory))
     for stack in running:
         stack.stop()
     say("stopped" if running else "nothing was running")
@@ -92,6 +97,12 @@ def drain(stack: Stack) -> None:
     """Drains the detector and starts it again where it stood."""
     steps.start_detector(stack, savepoint=steps.drain(stack))
     say("drained; the detector goes on")
+
+
+def say_where(stack: Stack) -> None:
+    """Writes where the stack's parts are found."""
+    say(f"Flink {stack.url('flink_rest')}, Trino {stack.url('trino')}, AWS {stack.url('emulator')}")
+    say(f"logs in {stack.directory}/log")
 
 
 def say(line: str) -> None:

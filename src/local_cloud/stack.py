@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +53,8 @@ class Stack:
         Its ports are `first_port` and those after it, or free ones. RuntimeError if a stack runs in that directory or
         a port is taken.
         """
-        if (directory / "stack.json").exists() and cls.load(directory).is_running():
+        with suppress(FileNotFoundError):
+            cls.load(directory)
             raise RuntimeError(f"a stack already runs in {directory}: stop it with `make down`")
         ports = free_ports(len(PORTS)) if first_port is None else ports_from(first_port, len(PORTS))
         shutil.rmtree(directory, ignore_errors=True)
@@ -70,11 +72,13 @@ class Stack:
 
     @classmethod
     def load(cls, directory: Path) -> "Stack":
-        """Returns the stack that was made in this directory; FileNotFoundError if there is none."""
+        """Returns the stack that was made in this directory; FileNotFoundError if there is none that runs."""
         file = directory / "stack.json"
-        if not file.exists():
-            raise FileNotFoundError(f"no local stack in {directory}: start one with `make up`")
-        return cls(directory.resolve(), json.loads(file.read_text())["ports"])
+        if file.exists():
+            stack = cls(directory.resolve(), json.loads(file.read_text())["ports"])
+            if stack.is_running():
+                return stack
+        raise FileNotFoundError(f"no local stack runs in {directory}: start one with `make up`")
 
     def url(self, port: str) -> str:
         """Returns the base URL of one of PORTS."""
@@ -133,6 +137,8 @@ class Stack:
                 pid = int((self.directory / "supervisord.pid").read_text())
                 self.control("shutdown")
                 wait_for(lambda: not psutil.pid_exists(pid), "supervisor to stop", timeout_s=60)
+            # Nobody shall be led to a stack that is no more.
+            (self.directory / "env").unlink(missing_ok=True)
         finally:
             signal.signal(signal.SIGINT, heard)
 

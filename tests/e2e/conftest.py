@@ -1,6 +1,7 @@
 """The local stack for the tests of the whole platform."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ HOME = Path(__file__).resolve().parents[2] / "build" / "e2e"
 def stack() -> Iterator[Stack]:
     """Returns a stack of the module's own, deployed and running; afterwards it is stopped."""
     directory = HOME / "stack"
-    if (directory / "stack.json").exists():
+    with suppress(FileNotFoundError):
         Stack.load(directory).stop()  # what a run that was killed has left
     with pytest.MonkeyPatch.context() as environment:
         stack = Stack.create(directory)
