@@ -184,6 +184,7 @@ test-e2e: install build ## the whole platform on the local stack
 lint: install ## style of Python and SQL
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/sqlfluff lint sql/insights # its Flink dialect cannot parse sql/detection yet
 
 format: install ## put Python and Terraform into shape
 	.venv/bin/ruff format .
