@@ -65,7 +65,7 @@ ENGINE = trino
 else
 ACCESS = .venv/bin/python src/check_aws_access.py || exit 1
 ENTER  = $(ACCESS); test -f terraform/state/$(ENV).tfstate || { echo "error: nothing is deployed for ENV=$(ENV): \
-  call make deploy first, or use ENV=local after make up" >&2; exit 1; }; export AWS_REGION=$(call OUTPUT,region)
+  call make deploy first, or use ENV=local after make up" >&2; exit 1; }; export AWS_DEFAULT_REGION=$(call OUTPUT,region)
 OUTPUT = $$(terraform -chdir=terraform output -state=state/$(ENV).tfstate -raw $(1))
 ENGINE = athena
 endif

@@ -33,10 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, NOT_ACKNOWLEDGED)
     except (SourceError, AttackError) as error:
         return _fail(error, BAD_INPUT)
-    except OSError as error:  # a side file that cannot be written
-        return _fail(f"{error.filename}: {error.strerror}; give another path", BAD_INPUT)
+    except OSError as error:  # an output that cannot be written; a full disk or a closed pipe comes without its name
+        name = f"{error.filename}: " if error.filename else "an output cannot be written: "
+        return _fail(f"{name}{error.strerror}; give another path", BAD_INPUT)
     except KeyboardInterrupt:
-        return _fail("stopped at once: what was buffered is not sent", INTERRUPTED)
+        return _fail("stopped at once: what was not yet sent or written is lost", INTERRUPTED)
 
 
 def replay(options: argparse.Namespace) -> int:
@@ -94,7 +95,10 @@ def replay(options: argparse.Namespace) -> int:
 
 
 def generate(options: argparse.Namespace) -> int:
-    write(options.out, options.events, options.hours, options.seed, options.start)
+    try:
+        write(options.out, options.events, options.hours, options.seed, options.start)
+    except ValueError as error:
+        return _fail(error, BAD_INPUT)
     print(f"{options.out}: {options.events:,} events", file=sys.stderr)
     return 0
 
@@ -171,7 +175,8 @@ def _speed(text: str) -> float | None:
 
 def _start(text: str) -> int:
     try:
-        return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
+        start = datetime.fromisoformat(text)
+        return int((start if start.tzinfo else start.replace(tzinfo=UTC)).timestamp())
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no time; give one such as 2019-10-01 22:30:00") from error
 

@@ -34,8 +34,8 @@ CENT = Decimal("0.01")
 
 _ID = re.compile(r"-?[0-9]{1,19}")
 _PRICE = re.compile(r"[0-9]{1,10}(\.[0-9]{1,18})?")
-# 1970 to 2999: whatever the offset of a live replay, it stays a year of four digits.
-_TIME = re.compile(r"(19[7-9]|2[0-9]{2})[0-9]-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} UTC")
+# 1970 to 2999: whatever the offset of a live replay, it stays a year of four digits. No hour 24: Python 3.14 takes it.
+_TIME = re.compile(r"(19[7-9]|2[0-9]{2})[0-9]-[0-9]{2}-[0-9]{2} ([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2} UTC")
 # Control characters have no business in a name, U+001F separates the values of an event_id, surrogates are not UTF-8.
 _UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _quote = lru_cache(1 << 16)(JSONEncoder(ensure_ascii=False).encode)
@@ -81,11 +81,17 @@ def encode(event: Event) -> bytes:
 
 
 def event_id(event: Event) -> str:
-    """Hex SHA-256 of the ten values: the same wherever it is computed. Takes an event or `json.loads` of its record."""
-    values = [event[name] for name in FIELDS]
-    values[0] = values[0].removesuffix(" UTC")
-    values[6] = _two_decimals(values[6])
-    values[9] = values[9].removesuffix("Z").replace("T", " ")
+    """Hex SHA-256 of the ten values: the same wherever it is computed. Takes an event or `json.loads` of its record.
+
+    A field that is absent counts as null. Raises ValueError where a time or the price is no such thing.
+    """
+    try:
+        values = [event.get(name) for name in FIELDS]
+        values[0] = values[0].removesuffix(" UTC")
+        values[6] = _two_decimals(values[6])
+        values[9] = values[9].removesuffix("Z").replace("T", " ")
+    except (AttributeError, ArithmeticError) as error:
+        raise ValueError(f"{event!r} is no event: {error}") from error
     return sha256("\x1f".join("" if value is None else str(value) for value in values).encode()).hexdigest()
 
 
@@ -134,5 +140,5 @@ def _text(name: str, text: str) -> str | None:
 
 
 def _two_decimals(price: Decimal | float) -> str:
-    # `str` first: of a float it is the shortest text that reads back the same, so 35.79 stays 35.79.
-    return f"{Decimal(str(price)).quantize(CENT, ROUND_HALF_UP):f}"
+    # `str` first: of a float it is the shortest text that reads back the same, so 35.79 stays 35.79. `+ 0`: no -0.00.
+    return f"{Decimal(str(price)).quantize(CENT, ROUND_HALF_UP) + 0:f}"

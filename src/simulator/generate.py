@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 
 from simulator.catalogue import Catalogue
-from simulator.event import COLUMNS, event_time_at
+from simulator.event import COLUMNS, event_time_at, second_of
 
 MIN_THINK_S = 3
 THINK_LOG_MEDIAN_S = 3.5  # e ** 3.5 = 33 s
@@ -33,11 +33,15 @@ REMOVE_SHARE = 0.12
 DIRECT_PURCHASE_SHARE = 0.004
 DUPLICATE_SHARE = 0.0003  # of rows: the sample has 5 in 17,434
 
+LAST_SECOND = second_of("2999-12-31 23:59:59 UTC")
+
 Row = tuple[int, str]  # unix second, line
 
 
 def write(path: Path, events: int, hours: float, seed: int, start: int) -> None:
-    """Writes the file, whole or not at all; `start` in Unix seconds."""
+    """Writes the file, whole or not at all; `start` in Unix seconds. Raises ValueError, if `replay` would refuse it."""
+    if not 0 <= start <= start + hours * 3600 <= LAST_SECOND:
+        raise ValueError("the data would lie outside of 1970 to 2999; give another --start or fewer --hours")
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as raw:

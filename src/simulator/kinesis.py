@@ -7,7 +7,17 @@ from typing import Any, NamedTuple
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+)
 
 # https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html: at most 500 records a request
 MAX_BATCH_RECORDS = 500
@@ -102,8 +112,7 @@ class Writer:
             answer = refused[0][1]
             raise SendError(
                 f"stream {self._stream} refused {len(batch)} records {MAX_ATTEMPTS} times, the first with "
-                f"{answer['ErrorCode']}: {answer.get('ErrorMessage')}; "
-                "give the stream more shards or replay more slowly (--speed)"
+                f"{answer['ErrorCode']}: {answer.get('ErrorMessage')}; {_TOO_FAST}"
             )
 
     def _put_records(self, batch: Sequence[_Record]) -> list[dict[str, Any]]:
@@ -127,17 +136,25 @@ def explain(error: Exception) -> str:
     hint = next((hint for kind, hint in _HINTS_BY_TYPE.items() if isinstance(error, kind)), None)
     if isinstance(error, ClientError):
         hint = _HINTS_BY_CODE.get(error.response.get("Error", {}).get("Code", ""))
-    return f"{error}; {hint}" if hint else str(error)
+    text = " ".join(str(error).split()).removesuffix(".")  # botocore puts some on several lines
+    return f"{text}; {hint}" if hint else text
 
 
+_TOO_FAST = "give the stream more shards or replay more slowly (--speed)"
 _NO_LOGIN = "log in to AWS, or use ENV=local with the stack up"
 _HINTS_BY_TYPE: dict[type[Exception], str] = {
     NoCredentialsError: _NO_LOGIN,
-    NoRegionError: "set AWS_REGION, or use ENV=local with the stack up",
+    PartialCredentialsError: _NO_LOGIN,
+    CredentialRetrievalError: _NO_LOGIN,
+    SSOError: _NO_LOGIN,
+    ProfileNotFound: "check AWS_PROFILE, or use ENV=local with the stack up",
+    # Not AWS_REGION, which boto3 does not read.
+    NoRegionError: "set AWS_DEFAULT_REGION, or use ENV=local with the stack up",
     EndpointConnectionError: "is the stack up? `make up` starts the local one",
 }
 _HINTS_BY_CODE = {
     "ResourceNotFoundException": "check --stream, the region and the account, or apply Terraform first",
+    "ProvisionedThroughputExceededException": _TOO_FAST,
     "AccessDeniedException": "the caller needs kinesis:PutRecords on this stream",
     "ExpiredTokenException": _NO_LOGIN,
     "UnrecognizedClientException": _NO_LOGIN,

@@ -124,8 +124,9 @@ class Replay:
             yield event
 
     def _wait_until(self, due: float) -> None:
+        if due > self._clock.monotonic():
+            self._writer.flush()  # nothing waits in the buffer longer than it has to; this may take until after `due`
         while (wait_s := due - self._clock.monotonic()) > 0 and not self._stopped():
-            self._writer.flush()  # nothing waits in the buffer longer than it has to
             self._lag_s = 0.0
             self._report()
             self._clock.sleep(min(wait_s, LONGEST_SLEEP_S))

@@ -23,7 +23,7 @@ class SourceError(ValueError):
 
 @dataclass(frozen=True)
 class Malformed:
-    """A row that was not sent. The header is line 1."""
+    """A row that was not sent. The header is line 1; of a row far above MAX_ROW_BYTES, `row` is only the start."""
 
     line_number: int
     reason: str
@@ -51,7 +51,7 @@ class Source:
         self.rows, self.damage = 0, None
         with self._open() as stream:
             lines = self._lines(stream)
-            self._check_header(next(lines, b""))
+            self._check_header(next(lines, None))
             for line_number, line in enumerate(islice(lines, self.limit), start=2):
                 self.rows += 1
                 try:
@@ -78,6 +78,7 @@ class Source:
         try:
             while chunk := stream.read1(CHUNK_BYTES):
                 *lines, rest = (rest + chunk).split(b"\n")
+                rest = rest[: MAX_ROW_BYTES + 1]  # refused in any case: a file without line ends must not fill memory
                 for line in lines:
                     yield line.removesuffix(b"\r")
         except (EOFError, OSError, zlib.error) as error:
@@ -85,17 +86,17 @@ class Source:
         if rest:
             yield rest.removesuffix(b"\r")
 
-    def _check_header(self, line: bytes) -> None:
-        header = line.removeprefix(b"\xef\xbb\xbf").decode(errors="backslashreplace")
+    def _check_header(self, line: bytes | None) -> None:
+        header = (line or b"").removeprefix(b"\xef\xbb\xbf").decode(errors="backslashreplace")
         if header.split(",") != list(COLUMNS):
-            came = f"the header is {header[:200]!r}" if header else self.damage or "the file is empty"
+            came = self.damage or "the file is empty" if line is None else f"the header is {header[:200]!r}"
             raise SourceError(f"{self.path}: {came}; the only header allowed is {','.join(COLUMNS)!r}")
 
 
 def _fields(line: bytes) -> list[str]:
     """The columns of one row. Splitting is exact without quotes, and three times as fast as the csv module."""
     if len(line) > MAX_ROW_BYTES:
-        raise MalformedRow(f"{len(line)} bytes, allowed are {MAX_ROW_BYTES}")
+        raise MalformedRow(f"more than {MAX_ROW_BYTES} bytes")
     try:
         text = line.decode()
         return next(csv.reader([text], strict=True)) if '"' in text else text.split(",")

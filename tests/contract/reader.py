@@ -1,0 +1,96 @@
+"""The contracts and their golden records, and a plain reading of both: what each runtime's own code is held against.
+
+A line of contracts/golden/*.jsonl holds a `record` as text, because bad ones are often no JSON, with the `event_id` of
+a good event or with the `reason` why a bad record is refused: of an event the one in quarantine, of an alert a part of
+the function's message.
+"""
+
+import json
+import re
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+
+PYTHON_TYPES = {"string": str, "bigint": int, "decimal(12,2)": Decimal}
+TIME_UNITS = {
+    "yyyy-MM-dd HH:mm:ss UTC": (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "%Y-%m-%d %H:%M:%S UTC"),
+    "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'": (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "%Y-%m-%dT%H:%M:%S.%fZ"),
+}
+
+
+def contract(name: str) -> list[dict[str, Any]]:
+    """Returns the fields of `event` or `alert` in order."""
+    return json.loads((ROOT / f"contracts/{name}.json").read_text())
+
+
+def golden(name: str) -> list[dict[str, str]]:
+    """Returns the lines of contracts/golden/<name>.jsonl."""
+    return [json.loads(line) for line in (ROOT / f"contracts/golden/{name}.jsonl").read_text().splitlines()]
+
+
+def conforms(record: str, fields: list[dict[str, Any]]) -> bool:
+    """Whether a wire record holds each field of the contract once, with a value of its type, nullability and unit."""
+    try:
+        pairs = json.loads(record, parse_float=Decimal, parse_constant=Decimal, object_pairs_hook=Object)
+    except ValueError:
+        return False
+    if not isinstance(pairs, Object) or len(dict(pairs)) < len(pairs):
+        return False
+    return all(_fits(dict(pairs).get(field["name"]), field) for field in fields)
+
+
+class Object(list):
+    """A JSON object as pairs: repeated keys stay visible."""
+
+
+def _fits(value: Any, field: dict[str, Any]) -> bool:
+    unit = field["unit"]
+    if value is None:
+        return field["nullable"]
+    if type(value) is not PYTHON_TYPES[field["type"]]:
+        return False
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    if isinstance(value, Decimal):
+        return value.is_finite() and 0 <= value < 10**10 and value == round(value, 2)
+    if unit in TIME_UNITS:
+        return _is_time(value, *TIME_UNITS[unit])
+    if " | " in unit:
+        return value in unit.split(" | ")
+    return re.search(r"[\x00-\x1f\x7f]", value) is None
+
+
+def _is_time(text: str, pattern: str, form: str) -> bool:
+    try:
+        return re.fullmatch(pattern, text) is not None and bool(datetime.strptime(text, form))
+    except ValueError:
+        return False
+
+
+def sql(path: str) -> str:
+    """Returns a statement of sql/detection without comments, its white space as single spaces."""
+    text = (ROOT / "sql/detection" / path).read_text()
+    return " ".join(re.sub(r"--.*", "", text).split())
+
+
+def physical_columns(create_table: str) -> list[tuple[str, str]]:
+    """Returns (name, type as written) of each column that a record fills: no computed ones, no watermark."""
+    columns = (part.split(" ", 1) for part in split_list(create_table.partition("(")[2]))
+    return [(name, type_) for name, type_ in columns if name != "watermark" and not type_.startswith("as ")]
+
+
+def split_list(text: str) -> list[str]:
+    """Returns the parts between commas, up to the bracket that closes the list or to the end."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if depth < 0:
+            break
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]

@@ -1,0 +1,82 @@
+"""contracts/alert.json is what every rule writes, the sink declares and the alert function reads."""
+
+import json
+import re
+from dataclasses import MISSING, asdict, fields
+
+import pytest
+from reader import ROOT, conforms, contract, golden, physical_columns, split_list, sql
+
+from lambda_alert.alert import Alert, MalformedAlert, parse
+
+FIELDS = contract("alert")
+NAMES = [field["name"] for field in FIELDS]
+GOOD = golden("alert_good")
+BAD = golden("alert_bad")
+RULES = sorted(file.stem for file in (ROOT / "sql/detection/rules").glob("*.sql"))
+
+FLINK_TYPES = {"string": "string", "bigint": "bigint"}
+PYTHON_TYPES = {"string": str, "bigint": int}
+
+
+def test_contract_says_the_same_five_things_of_each_field() -> None:
+    assert all(list(field) == ["name", "type", "nullable", "unit", "meaning"] for field in FIELDS)
+    assert len(set(NAMES)) == len(NAMES)
+
+
+class TestAlertFunction:
+    def test_dataclass_has_the_contracts_fields(self) -> None:
+        assert [(field.name, field.type) for field in fields(Alert)] == [
+            (field["name"], PYTHON_TYPES[field["type"]]) for field in FIELDS
+        ]
+        assert not any(field["nullable"] for field in FIELDS), "each field of the dataclass must be given"
+        assert all(field.default is field.default_factory is MISSING for field in fields(Alert))
+
+    @pytest.mark.parametrize("line", GOOD, ids=lambda line: line["name"])
+    def test_accepts_a_good_alert_with_its_values(self, line: dict) -> None:
+        assert conforms(line["record"], FIELDS)
+        assert asdict(parse(line["record"].encode())) == json.loads(line["record"])
+
+    @pytest.mark.parametrize("line", BAD, ids=lambda line: line["reason"])
+    def test_refuses_a_bad_alert_with_the_reason(self, line: dict) -> None:
+        with pytest.raises(MalformedAlert, match=re.escape(line["reason"])):
+            parse(line["record"].encode())
+
+    def test_bad_alerts_break_every_field(self) -> None:
+        for name in NAMES:
+            for kind in (f"without {name}", f"{name} is null"):
+                assert kind in {line["reason"] for line in BAD}
+
+    def test_refuses_all_that_does_not_conform(self) -> None:
+        # What is left conforms field by field, and is bad only as a whole.
+        whole = [line["reason"] for line in BAD if conforms(line["record"], FIELDS)]
+        assert whole == [
+            'rule is "Burst"',
+            "is not after window_start_at",
+            "event_count 5 does not exceed threshold 5",
+            'alert_id is "burst:1:2019-10-01T00:00:12.500Z", expected burst:541312140:',
+        ]
+
+
+class TestDetector:
+    def test_sink_table_has_the_contracts_columns(self) -> None:
+        assert physical_columns(sql("sink.sql")) == [
+            (field["name"], FLINK_TYPES[field["type"]] + ("" if field["nullable"] else " not null")) for field in FIELDS
+        ]
+
+    def test_alerts_are_partitioned_as_the_contract_says(self) -> None:
+        (key,) = (field["name"] for field in FIELDS if "partition key" in field["meaning"])
+        assert f") partitioned by ({key}) with (" in sql("sink.sql")
+
+    @pytest.mark.parametrize("rule", RULES)
+    def test_rule_fills_the_columns_in_their_order(self, rule: str) -> None:
+        # `insert into` goes by position: two numbers that change places fail nowhere else.
+        statement = sql(f"rules/{rule}.sql")
+        assert statement.startswith("insert into alerts ")
+        selected = statement.rpartition(") select ")[2].rpartition(" from ")[0]
+        assert [column.split(" ")[-1] for column in split_list(selected)] == NAMES
+
+    @pytest.mark.parametrize("rule", RULES)
+    def test_rule_goes_by_the_name_of_its_file(self, rule: str) -> None:
+        assert f" '{rule}' as rule," in sql(f"rules/{rule}.sql")
+        assert f"'{rule}', cast(user_id as string)," in sql(f"rules/{rule}.sql"), "in the alert_id too"

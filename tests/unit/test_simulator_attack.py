@@ -1,0 +1,208 @@
+"""Bots break the burst rule, are nobody's neighbours, and leave the traffic they hide in as it was."""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from random import Random
+
+import pytest
+
+from simulator.attack import KINDS, SPAN_S, Attack, AttackError, burst_seconds
+from simulator.event import EVENT_TYPES, FIELDS, MAX_ID, Event, encode, event_time_at, second_of
+
+START = second_of("2019-10-01 00:00:00 UTC")
+THRESHOLD, WINDOW_S = 5, 10
+
+
+def shopper(number: int, second: int, user_id: int | None = None) -> Event:
+    return {
+        "event_time": event_time_at(second),
+        "event_type": EVENT_TYPES[number % 4],
+        "product_id": 1000 + number,
+        "category_id": 2,
+        "category_code": "a.b",
+        "brand": "aqua",
+        "price": 1,
+        "user_id": 500 + number if user_id is None else user_id,
+        "user_session": f"s{number}",
+        "txn_timestamp": "2019-10-01T00:00:00.000Z",
+    }
+
+
+TRAFFIC = [shopper(number, START + number * 7) for number in range(300)]
+
+
+def mixed(attack: Attack, traffic: Sequence[Event] = TRAFFIC) -> list[Event]:
+    """Returns what goes out after both passes."""
+    assert list(attack.survey(traffic)) == list(traffic)
+    return list(attack.mix(traffic))
+
+
+def seconds_by_bot(attack: Attack, events: Sequence[Event]) -> dict[int, list[int]]:
+    """Returns each bot's Unix seconds in the order in which its events go out."""
+    return {
+        bot.user_id: [second_of(event["event_time"]) for event in events if event["user_id"] == bot.user_id]
+        for bot in attack.bots
+    }
+
+
+def busiest_sliding(seconds: Sequence[int]) -> int:
+    """Returns the highest count in any (t - 10 s, t]."""
+    return max(sum(t - WINDOW_S < second <= t for second in seconds) for t in seconds)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_breaks_the_rule_wherever_it_starts(kind: str) -> None:
+    for seed in range(200):
+        not_before = START + seed % 23
+        seconds = burst_seconds(kind, not_before, Random(seed))
+        assert seconds == sorted(seconds)
+        assert seconds[0] >= not_before
+        assert seconds[-1] - seconds[0] <= SPAN_S
+        assert busiest_sliding(seconds) > THRESHOLD
+
+
+def test_astride_is_not_seen_by_tumbling_windows() -> None:
+    for seed in range(200):
+        seconds = burst_seconds("astride", START + seed % 23, Random(seed))
+        tumbling = Counter(second // WINDOW_S for second in seconds)
+        assert len(tumbling) == 2
+        assert max(tumbling.values()) <= THRESHOLD
+
+
+def test_same_second_is_one_second() -> None:
+    assert set(burst_seconds("same_second", START, Random(1))) == {START}
+
+
+def test_even_has_no_pause() -> None:
+    seconds = burst_seconds("even", START, Random(1))
+    assert (seconds[0], seconds[-1]) == (START, START + SPAN_S)
+    assert max(later - earlier for earlier, later in pairwise(seconds)) <= 2
+
+
+def test_unknown_kind_names_the_known() -> None:
+    with pytest.raises(ValueError, match="'slow' is none of same_second, astride, even"):
+        burst_seconds("slow", START, Random(1))
+
+
+def test_traffic_goes_out_unchanged_and_in_its_order() -> None:
+    attack = Attack(5, seed=1)
+    events = mixed(attack)
+    bots = {bot.user_id for bot in attack.bots}
+    assert [event for event in events if event["user_id"] not in bots] == TRAFFIC
+
+
+def test_bots_take_turns_in_kind_and_each_breaks_the_rule() -> None:
+    attack = Attack(7, seed=1)
+    events = mixed(attack)
+    assert [bot.kind for bot in attack.bots] == [*KINDS, *KINDS, KINDS[0]]
+    for seconds in seconds_by_bot(attack, events).values():
+        assert seconds == sorted(seconds)
+        assert busiest_sliding(seconds) > THRESHOLD
+
+
+def test_sorted_traffic_stays_sorted() -> None:
+    events = mixed(Attack(20, seed=1))
+    times = [event["event_time"] for event in events]
+    assert times == sorted(times)
+
+
+def test_bots_users_occur_nowhere_in_the_input() -> None:
+    first_choice = Attack(3, seed=1)
+    mixed(first_choice)
+    chosen = [bot.user_id for bot in first_choice.bots]
+
+    attack = Attack(3, seed=1)
+    mixed(attack, [*TRAFFIC, shopper(300, START + 3000, user_id=chosen[1])])
+
+    users = [bot.user_id for bot in attack.bots]
+    assert len(set(users)) == 3
+    assert chosen[1] not in users
+    assert not {*users} & {event["user_id"] for event in TRAFFIC}
+
+
+def test_input_that_holds_every_candidate_is_refused() -> None:
+    # 66 candidates: two bots and 64 spare ones.
+    attack = Attack(2, seed=1)
+    candidates = list(attack._candidates)
+    traffic = [shopper(number, START, user_id) for number, user_id in enumerate(candidates[:-1])]
+    with pytest.raises(AttackError, match="occur in the input: give another --seed"):
+        mixed(attack, traffic)
+
+
+def test_input_without_a_valid_row_is_refused() -> None:
+    with pytest.raises(AttackError, match="no valid row to mix bursts with: give a file with events, or --bursts 0"):
+        mixed(Attack(1, seed=1), [])
+
+
+def test_same_seed_same_events_and_another_seed_others() -> None:
+    one, again, other = Attack(5, seed=1), Attack(5, seed=1), Attack(5, seed=2)
+    events = [encode(event) for event in mixed(one)]
+    assert events == [encode(event) for event in mixed(again)]
+    assert one.labels() == again.labels()
+    mixed(other)
+    assert not {bot.user_id for bot in other.bots} & {bot.user_id for bot in one.bots}
+
+
+def test_no_bots_change_nothing() -> None:
+    attack = Attack(0, seed=1)
+    assert mixed(attack) == TRAFFIC
+    assert attack.labels() == []
+
+
+@pytest.mark.parametrize("bots", [1, 2, 3, 6])
+def test_last_bot_comes_after_everything(bots: int) -> None:
+    # Unsorted: the latest event is not the last.
+    traffic = [*TRAFFIC, shopper(300, START + 9000), shopper(301, START)]
+    attack = Attack(bots, seed=1)
+    events = mixed(attack, traffic)
+    last = attack.bots[-1].user_id
+    size = sum(event["user_id"] == last for event in events)
+    assert size > THRESHOLD
+    assert {event["user_id"] for event in events[-size:]} == {last}
+    before = max(event["event_time"] for event in events[:-size])
+    assert all(event["event_time"] > before for event in events[-size:])
+
+
+def test_more_bots_than_rows() -> None:
+    attack = Attack(9, seed=1)
+    events = mixed(attack, TRAFFIC[:2])
+    assert all(busiest_sliding(seconds) > THRESHOLD for seconds in seconds_by_bot(attack, events).values())
+    assert len(attack.labels()) == 9
+
+
+def test_no_two_events_of_a_bot_are_equal() -> None:
+    # A walk over product numbers must not leave the 64 bits either.
+    attack = Attack(3, seed=1)
+    events = mixed(attack, [event | {"product_id": MAX_ID} for event in TRAFFIC])
+    bots = {bot.user_id for bot in attack.bots}
+    attackers = [event for event in events if event["user_id"] in bots]
+    assert len({encode(event) for event in attackers}) == len(attackers)
+    assert max(event["product_id"] for event in attackers) <= MAX_ID
+    assert all(list(event) == list(FIELDS) for event in attackers)
+
+
+def test_labels_say_what_each_bot_did() -> None:
+    attack = Attack(4, seed=1)
+    seconds = seconds_by_bot(attack, mixed(attack))
+    assert attack.labels() == [
+        {
+            "user_id": bot.user_id,
+            "kind": bot.kind,
+            "started_at": event_time_at(seconds[bot.user_id][0]),
+            "ended_at": event_time_at(seconds[bot.user_id][-1]),
+            "event_count": len(seconds[bot.user_id]),
+        }
+        for bot in attack.bots
+    ]
+
+
+def test_labels_hold_only_what_has_passed() -> None:
+    attack = Attack(3, seed=1)
+    list(attack.survey(TRAFFIC))
+    stream = attack.mix(TRAFFIC)
+    bot = None
+    for event in stream:
+        if bot := next((bot for bot in attack.bots if bot.user_id == event["user_id"]), None):
+            break
+    assert [(label["user_id"], label["event_count"]) for label in attack.labels()] == [(bot.user_id, 1)]

@@ -1,0 +1,367 @@
+"""The command line: what it sends, says and returns, against moto's Kinesis and with a clock of its own."""
+
+import gzip
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from simulator import replay
+from simulator.__main__ import main
+from simulator.event import COLUMNS, event_id, event_time_at, second_of
+
+SRC = Path(__file__).parents[2] / "src"
+START = second_of("2019-10-01 00:00:00 UTC")
+HEADER = ",".join(COLUMNS)
+
+
+@pytest.fixture(autouse=True)
+def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment without an account, an endpoint or a region."""
+    for name in [name for name in os.environ if name.startswith("AWS_") and name != "AWS_CA_BUNDLE"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+class Stream:
+    """A stream of two shards."""
+
+    def __init__(self) -> None:
+        self.client = boto3.client("kinesis")
+        self.client.create_stream(StreamName="one", ShardCount=2)
+
+    def records(self) -> list[bytes]:
+        """Returns all records, shard after shard."""
+        found = []
+        for shard in self.client.list_shards(StreamName="one")["Shards"]:
+            iterator = self.client.get_shard_iterator(
+                StreamName="one", ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+            )["ShardIterator"]
+            found += [record["Data"] for record in self.client.get_records(ShardIterator=iterator)["Records"]]
+        return found
+
+
+@pytest.fixture
+def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stream]:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        yield Stream()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[..., Path]:
+    """Returns a function that writes a file of rows below the header; a number is an event at that second."""
+
+    def write(*rows: int | str, header: str = HEADER) -> Path:
+        texts = [
+            row if isinstance(row, str) else f"{event_time_at(START + row)},view,{number},2,a.b,,33.20,{500 + number},s"
+            for number, row in enumerate(rows)
+        ]
+        path = tmp_path / "events.csv"
+        path.write_text("\n".join([header, *texts]) + "\n")
+        return path
+
+    return write
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Returns the lines on stderr; stdout is empty."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err.splitlines()
+
+
+class TestReplay:
+    def test_sends_the_file_and_says_what_it_did(
+        self, stream: Stream, file, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["replay", str(file(0, 1, 2)), "--stream", "one"]) == 0
+        assert sorted(json.loads(record)["product_id"] for record in stream.records()) == [0, 1, 2]
+        assert re.fullmatch(
+            r"read 3 rows \(0 malformed\), injected 0 events, sent 3, acknowledged 3 \(0 retries\) in \d+\.\d s",
+            said(capsys)[-1],
+        )
+
+    def test_json_summary_is_all_of_stdout(self, stream: Stream, file, capsys: pytest.CaptureFixture[str]) -> None:
+        arguments = ["replay", str(file(0, "bad", 5)), "--stream", "one", "--json", "--bursts", "3"]
+        assert main(arguments) == 0
+        summary = json.loads(capsys.readouterr().out)
+        assert summary.pop("seconds") >= 0
+        injected = summary.pop("injected_events")
+        assert injected >= 3 * 8
+        assert summary == {"input_rows": 3, "malformed_rows": 1, "sent_events": 2 + injected, "retries": 0}
+        assert len(stream.records()) == 2 + injected
+
+    def test_side_files(self, stream: Stream, file, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        malformed, labels, ledger = (tmp_path / name for name in ("malformed.jsonl", "labels.json", "ledger"))
+        arguments = ["replay", str(file(0, "bad", 5)), "--stream", "one", "--bursts", "2"]
+        arguments += ["--malformed", str(malformed), "--labels", str(labels), "--ledger", str(ledger)]
+        assert main(arguments) == 0
+
+        assert json.loads(malformed.read_text()) == {
+            "line_number": 3,
+            "reason": "1 columns, expected 9",
+            "row": "bad",
+        }
+        events = [json.loads(record) for record in stream.records()]
+        bots = {label["user_id"]: label["event_count"] for label in json.loads(labels.read_text())}
+        assert len(bots) == 2
+        assert bots == {user: sum(event["user_id"] == user for event in events) for user in bots}
+        assert sorted(ledger.read_text().split()) == sorted(event_id(event) for event in events)
+        assert len(said(capsys)) == 1, "malformed rows are in their file, not on the screen"
+
+    def test_malformed_rows_are_on_the_screen_without_a_file_for_them(
+        self, stream: Stream, file, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["replay", str(file(0, "bad")), "--stream", "one"]) == 0
+        assert json.loads(said(capsys)[0])["line_number"] == 3
+
+    def test_labels_without_bots_are_an_empty_list(self, stream: Stream, file, tmp_path: Path) -> None:
+        assert main(["replay", str(file(0)), "--stream", "one", "--labels", str(tmp_path / "labels")]) == 0
+        assert json.loads((tmp_path / "labels").read_text()) == []
+
+    def test_same_seed_sends_the_same_records(self, stream: Stream, file, tmp_path: Path) -> None:
+        ids = {}
+        for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+            ledger = tmp_path / name
+            arguments = ["replay", str(file(0, 9)), "--stream", "one", "--bursts", "2", "--seed", seed]
+            assert main([*arguments, "--ledger", str(ledger)]) == 0
+            ids[name] = ledger.read_text()
+        assert ids["a"] == ids["b"] != ids["c"]
+
+    def test_limit(self, stream: Stream, file, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["replay", str(file(0, 1, 2)), "--stream", "one", "--limit", "2"]) == 0
+        assert len(stream.records()) == 2
+
+    def test_values_arrive_to_the_byte(self, stream: Stream, file) -> None:
+        row = f'2019-10-01 00:00:00 UTC,cart,1,{2**63 - 1},,"7"" кофе",0.1,1,'
+        assert main(["replay", str(file(row)), "--stream", "one"]) == 0
+        assert stream.records() == [
+            (
+                '{"event_time":"2019-10-01 00:00:00 UTC","event_type":"cart","product_id":1,'
+                '"category_id":9223372036854775807,"category_code":null,"brand":"7\\" кофе","price":0.10,"user_id":1,'
+                '"user_session":null,"txn_timestamp":"2019-10-01T00:00:00.000Z"}'
+            ).encode()
+        ]
+
+
+class TestReplayFails:
+    @pytest.mark.parametrize("bursts", ["0", "2"])
+    @pytest.mark.parametrize("name", ["missing.csv", "missing.csv.gz"])
+    def test_missing_path(
+        self, stream: Stream, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, bursts: str
+    ) -> None:
+        path = tmp_path / name
+        assert main(["replay", str(path), "--stream", "one", "--bursts", bursts]) == 2
+        assert said(capsys) == [
+            f"error: {path}: No such file or directory; give the path of a .csv or .csv.gz file",
+        ]
+
+    def test_wrong_header(self, stream: Stream, file, capsys: pytest.CaptureFixture[str]) -> None:
+        path = file(0, header="a,b")
+        assert main(["replay", str(path), "--stream", "one"]) == 2
+        assert said(capsys) == [f"error: {path}: the header is 'a,b'; the only header allowed is '{HEADER}'"]
+        assert stream.records() == []
+
+    def test_bursts_without_events(self, stream: Stream, file, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["replay", str(file("bad")), "--stream", "one", "--bursts", "1"]) == 2
+        assert said(capsys) == ["error: no valid row to mix bursts with: give a file with events, or --bursts 0"]
+
+    def test_damaged_file_is_sent_as_far_as_it_goes(
+        self, stream: Stream, file, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = tmp_path / "events.csv.gz"
+        path.write_bytes(gzip.compress(file(0, 1).read_bytes())[:-8])
+        assert main(["replay", str(path), "--stream", "one"]) == 2
+        assert len(stream.records()) == 2
+        assert said(capsys)[-1].startswith(f"error: {path}: reading ended early: Compressed file ended before")
+        assert main(["replay", str(path), "--stream", "one", "--limit", "1"]) == 0, "so far the file is whole"
+
+    @pytest.mark.parametrize("option", ["--malformed", "--labels", "--ledger"])
+    def test_side_file_that_cannot_be_written_fails_before_anything_is_sent(
+        self, stream: Stream, file, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+    ) -> None:
+        path = tmp_path / "no folder" / "side"
+        assert main(["replay", str(file(0)), "--stream", "one", option, str(path)]) == 2
+        assert said(capsys) == [f"error: {path}: No such file or directory; give another path"]
+        assert stream.records() == []
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full to write to")
+    def test_full_disk(self, stream: Stream, file, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["replay", str(file(0)), "--stream", "one", "--ledger", "/dev/full"]) == 2
+        assert said(capsys) == ["error: an output cannot be written: No space left on device; give another path"]
+
+    def test_missing_stream(self, stream: Stream, file, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["replay", str(file(0)), "--stream", "none"]) == 1
+        *_, summary, error = said(capsys)
+        assert "sent 1, acknowledged 0" in summary
+        assert error.startswith("error: stream none took no records: An error occurred (ResourceNotFoundException)")
+        assert error.endswith("; check --stream, the region and the account, or apply Terraform first")
+
+    def test_no_credentials(self, file, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        assert main(["replay", str(file(0)), "--stream", "one"]) == 1
+        assert said(capsys)[-1] == (
+            "error: stream one took no records: Unable to locate credentials; "
+            "log in to AWS, or use ENV=local with the stack up"
+        )
+
+    def test_no_region(self, file, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["replay", str(file(0)), "--stream", "one"]) == 1
+        assert said(capsys) == [
+            "error: You must specify a region; set AWS_DEFAULT_REGION, or use ENV=local with the stack up"
+        ]
+
+    def test_what_is_refused_to_the_end(
+        self, stream: Stream, file, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        class Refusing:
+            """Takes only product 0."""
+
+            def put_records(self, Records: list[dict[str, Any]], **_: str) -> dict[str, Any]:
+                return {
+                    "Records": [
+                        {} if b'"product_id":0,' in entry["Data"] else {"ErrorCode": "InternalFailure"}
+                        for entry in Records
+                    ]
+                }
+
+        monkeypatch.setattr("simulator.__main__.connect", Refusing)
+        monkeypatch.setattr("simulator.kinesis.BACKOFF_CAP_S", 0)
+        ledger = tmp_path / "ledger"
+        assert main(["replay", str(file(0, 1)), "--stream", "one", "--ledger", str(ledger), "--json"]) == 1
+        captured = capsys.readouterr()
+        assert json.loads(captured.out)["sent_events"] == 1
+        assert "sent 2, acknowledged 1 (19 retries)" in captured.err
+        assert captured.err.splitlines()[-1].startswith("error: stream one refused 1 records 20 times, the first with")
+        assert len(ledger.read_text().split()) == 1
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["replay", "a.csv"], "the following arguments are required: --stream"),
+            (["replay", "a.csv", "--stream", "s", "--speed", "0"], "'0' is not allowed; give max, or a number above 0"),
+            (["replay", "a.csv", "--stream", "s", "--speed", "fast"], "'fast' is not allowed; give max, or a number"),
+            (["replay", "a.csv", "--stream", "s", "--speed", "inf"], "'inf' is not allowed; give max, or a number"),
+            (["replay", "a.csv", "--stream", "s", "--bursts", "-1"], "-1 is not allowed, at least 0 is"),
+            (["replay", "a.csv", "--stream", "s", "--bursts", "x"], "invalid int value: 'x'"),
+            (["replay", "a.csv", "--stream", "s", "--limit", "0"], "0 is not allowed, at least 1 is"),
+            (["replay", "a.csv", "--stream", "s", "--time", "now"], "invalid choice: 'now'"),
+            (["generate", "a.json"], "'a.json' is neither .csv nor .csv.gz; give a name that ends so"),
+            (["generate", "a.csv", "--events", "0"], "0 is not allowed, at least 1 is"),
+            (["generate", "a.csv", "--hours", "nan"], "nan is not allowed, at least 0.1 is"),
+            (["generate", "a.csv", "--start", "today"], "'today' is no time; give one such as 2019-10-01 22:30:00"),
+            ([], "the following arguments are required: COMMAND"),
+        ],
+    )
+    def test_bad_options(self, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+        with pytest.raises(SystemExit) as raised:
+            main(arguments)
+        assert raised.value.code == 2
+        assert message in capsys.readouterr().err
+
+
+class InterruptedClock(replay.Clock):
+    """Time that passes only in `sleep`, and a Ctrl-C in each one."""
+
+    seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+        signal.raise_signal(signal.SIGINT)
+
+
+class TestInterrupted:
+    def test_ctrl_c_drains_what_is_buffered(
+        self, stream: Stream, file, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(replay, "Clock", InterruptedClock)
+        before = signal.getsignal(signal.SIGINT)
+        ledger = tmp_path / "ledger"
+        arguments = ["replay", str(file(0, 0, 0, 3600)), "--stream", "one", "--speed", "1", "--ledger", str(ledger)]
+        assert main(arguments) == 130
+        assert len(stream.records()) == len(ledger.read_text().split()) == 3
+        lines = capfd.readouterr().err.splitlines()
+        assert lines[0] == "stopping: sending what is buffered (Ctrl-C again to stop at once)"
+        assert "sent 3, acknowledged 3 (0 retries)" in lines[-1]
+        assert signal.getsignal(signal.SIGINT) is before
+
+    def test_second_ctrl_c_stops_at_once(
+        self, stream: Stream, file, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Impatient(InterruptedClock):
+            def sleep(self, seconds: float) -> None:
+                super().sleep(seconds)
+                super().sleep(seconds)
+
+        monkeypatch.setattr(replay, "Clock", Impatient)
+        assert main(["replay", str(file(0, 3600)), "--stream", "one", "--speed", "1"]) == 130
+        assert (
+            capfd.readouterr().err.splitlines()[-1]
+            == "error: stopped at once: what was not yet sent or written is lost"
+        )
+
+
+class TestGenerate:
+    def test_writes_a_file_that_replay_takes(
+        self, stream: Stream, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = tmp_path / "look-alike.csv.gz"
+        assert main(["generate", str(path), "--events", "600", "--hours", "0.5"]) == 0
+        assert said(capsys) == [f"{path}: 600 events"]
+        assert main(["replay", str(path), "--stream", "one"]) == 0
+        assert "read 600 rows (0 malformed)" in said(capsys)[-1]
+
+    def test_same_arguments_same_bytes(self, tmp_path: Path) -> None:
+        contents = set()
+        for name in ("a.csv.gz", "b.csv.gz"):
+            assert main(["generate", str(tmp_path / name), "--events", "100", "--seed", "7"]) == 0
+            contents.add((tmp_path / name).read_bytes())
+        assert len(contents) == 1
+
+    @pytest.mark.parametrize(
+        ("start", "first_hour"),
+        [
+            ("2020-02-29 12:00:00", "2020-02-29 12:"),
+            ("2020-02-29T12:00:00Z", "2020-02-29 12:"),
+            ("2020-02-29 12:00:00+02:00", "2020-02-29 10:"),
+        ],
+    )
+    def test_start_is_utc_unless_it_says_otherwise(self, tmp_path: Path, start: str, first_hour: str) -> None:
+        path = tmp_path / "a.csv"
+        assert main(["generate", str(path), "--events", "10", "--hours", "0.5", "--start", start]) == 0
+        assert all(line.startswith(first_hour) for line in path.read_text().splitlines()[1:])
+
+    def test_times_that_replay_would_refuse(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["generate", str(tmp_path / "a.csv"), "--start", "1950-01-01"]) == 2
+        assert said(capsys) == [
+            "error: the data would lie outside of 1970 to 2999; give another --start or fewer --hours"
+        ]
+
+    def test_folder_that_is_missing(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["generate", str(tmp_path / "no" / "a.csv")]) == 2
+        (line,) = said(capsys)
+        assert line.startswith(f"error: {tmp_path}/no/")
+        assert line.endswith("No such file or directory; give another path")
+
+
+def test_module_is_a_program_with_exit_codes(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "simulator", "replay", str(tmp_path / "missing.csv"), "--stream", "one"]
+    environment = os.environ | {"PYTHONPATH": str(SRC), "AWS_DEFAULT_REGION": "us-east-1"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert re.fullmatch(r"error: .*missing\.csv: No such file or directory; .*\n", result.stderr)
