@@ -1,5 +1,6 @@
 """Builds what Terraform deploys: build/detector.zip and build/lambda_alert.zip. Same input, same bytes."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,8 +14,9 @@ BUILD = ROOT / "build"
 def main() -> None:
     """Writes both packages; the argument is the path of uv."""
     BUILD.mkdir(exist_ok=True)
-    write_zip(BUILD / "detector.zip", detector_files())
     write_zip(BUILD / "lambda_alert.zip", alert_function_files(Path(sys.argv[1])))
+    # Last: it is what make looks at to see whether the build is done.
+    write_zip(BUILD / "detector.zip", detector_files())
 
 
 def detector_files() -> dict[str, Path]:
@@ -31,11 +33,12 @@ def alert_function_files(uv: Path) -> dict[str, Path]:
     project = SOURCE / "lambda_alert"
     requirements = BUILD / "lambda_alert.txt"
     packages = BUILD / "lambda_alert"
+    shutil.rmtree(packages, ignore_errors=True)  # or what is locked no more would stay in the zip
     run(uv, "export", "--quiet", "--locked", "--project", project, "--no-emit-project", "--output-file", requirements)
     run(
         *(uv, "pip", "install", "--quiet", "--target", packages, "--requirements", requirements),
         *("--require-hashes", "--only-binary", ":all:", "--no-compile-bytecode"),
-        *("--python-version", "3.13", "--python-platform", "x86_64-manylinux2014", "--reinstall"),
+        *("--python-version", "3.13", "--python-platform", "x86_64-manylinux2014"),
     )
     files = {f"lambda_alert/{file.name}": file for file in project.glob("*.py")}
     for file in packages.rglob("*"):
@@ -53,7 +56,7 @@ def write_zip(target: Path, files: dict[str, Path]) -> None:
             # A jar is compressed already.
             entry.compress_type = zipfile.ZIP_STORED if file.suffix == ".jar" else zipfile.ZIP_DEFLATED
             archive.writestr(entry, file.read_bytes())
-    print(f"built {target.relative_to(ROOT)}, {target.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
+    print(f"built {target.name}, {target.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
 
 
 def run(*command: str | Path) -> None:

@@ -5,62 +5,124 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedd
 
 import json
 import logging
+import os
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local_cloud.shards import Checkpoints
+
 log = logging.getLogger("embedded_metrics")
 
 
-def main() -> None:
-    """Follows the log groups of all functions, for ever."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
-    log.setLevel(logging.INFO)
-    seen: set[tuple] = set()
-    while True:
+class Extraction:
+    """Puts the metrics of all functions' logs, each line once, also after a restart."""
+
+    def __init__(self, directory: Path, client: Callable = boto3.client):
+        self.logs, self.cloudwatch = client("logs"), client("cloudwatch")
+        # How many lines of each log stream are dealt with.
+        self.checkpoints = Checkpoints(directory / "embedded_metrics" / "lines.json")
+        self.last_seen: dict[str, int] = {}
+
+    def run_once(self) -> None:
+        """Puts the metrics of the log lines that are new."""
+        for page in self.logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix="/aws/lambda/"):
+            for group in page["logGroups"]:
+                self.extract_group(group["logGroupName"])
+
+    def extract_group(self, group: str) -> None:
+        """Puts the metrics of a log group's new lines.
+
+        The emulator opens a log stream for each call: only the newest are asked for, not thousands each time.
+        """
+        newest_first = {"orderBy": "LastEventTime", "descending": True}
+        fresh: list[tuple[str, int]] = []
+        for page in self.logs.get_paginator("describe_log_streams").paginate(logGroupName=group, **newest_first):
+            ends = [(stream["logStreamName"], stream.get("lastEventTimestamp")) for stream in page["logStreams"]]
+            news = [(name, end) for name, end in ends if end != self.last_seen.get(f"{group} {name}")]
+            if not news:
+                break
+            fresh += news
+        # Oldest first: if this breaks off, whatever is older than a stream that is done is done too.
+        for name, end in reversed(fresh):
+            self.extract_stream(group, name)
+            self.last_seen[f"{group} {name}"] = end
+
+    def extract_stream(self, group: str, stream: str) -> None:
+        """Puts the metrics of a log stream's lines behind its checkpoint."""
+        place = f"{group} {stream}"
+        events = self.logs.get_log_events(logGroupName=group, logStreamName=stream, startFromHead=True)["events"]
+        done = int(self.checkpoints.get(place) or 0)
         try:
-            extract_new(boto3.client("logs"), boto3.client("cloudwatch"), seen)
-        except (BotoCoreError, ClientError) as error:
-            log.info("waiting for the emulator: %s", error)
-        time.sleep(0.5)
-
-
-def extract_new(logs, cloudwatch, seen: set[tuple]) -> None:
-    """Puts the metrics of log events that are not in `seen` yet, and adds them."""
-    for group in logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]:
-        for stream in logs.describe_log_streams(logGroupName=group["logGroupName"])["logStreams"]:
-            place = (group["logGroupName"], stream["logStreamName"])
-            # The emulator opens a stream for each call and fills it at once.
-            if place in seen or not stream.get("lastEventTimestamp"):
-                continue
-            name = {"logGroupName": place[0], "logStreamName": place[1]}
-            for event in logs.get_log_events(**name, startFromHead=True)["events"]:
+            for event in events[done:]:
                 for namespace, data in metrics(event["message"]):
-                    cloudwatch.put_metric_data(Namespace=namespace, MetricData=data)
-                    log.info("put %s", data)
-            seen.add(place)
+                    self.put(namespace, data)
+                done += 1
+        finally:
+            self.checkpoints.set(place, str(done))
+
+    def put(self, namespace: str, data: list[dict]) -> None:
+        """Puts metrics; what CloudWatch refuses is lost, as on AWS, and does not hold up the others."""
+        try:
+            self.cloudwatch.put_metric_data(Namespace=namespace, MetricData=data)
+            log.info("put %s", data)
+        except ClientError as error:
+            log.error("refused (%s): %s", error, data)
 
 
 def metrics(line: str) -> list[tuple[str, list[dict]]]:
     """Returns (namespace, metric data as PutMetricData takes it) of a log line; nothing if it holds no metrics."""
     try:
         record = json.loads(line)
-        directives = record["_aws"]["CloudWatchMetrics"]
-        at = datetime.fromtimestamp(record["_aws"]["Timestamp"] / 1000, UTC)
+        embedded = record["_aws"]
     except (ValueError, TypeError, KeyError):
         return []
+    try:
+        at = datetime.fromtimestamp(embedded["Timestamp"] / 1000, UTC)
+        found = [(each["Namespace"], metric_data(each, record, at)) for each in embedded["CloudWatchMetrics"]]
+    except (ValueError, TypeError, KeyError, OverflowError, OSError) as error:
+        log.warning("not valid in the embedded metric format (%r): %s", error, line[:500])
+        return []
+    return [(namespace, data) for namespace, data in found if data]
+
+
+def metric_data(directive: dict, record: dict, at: datetime) -> list[dict]:
+    """Returns the metric data of one directive: each metric with each set of dimensions.
+
+    KeyError or TypeError if the record does not hold what the directive names.
+    """
     found = []
-    for directive in directives:
-        data = []
-        for names in directive["Dimensions"] or [[]]:
-            dimensions = [{"Name": name, "Value": str(record[name])} for name in names]
-            for metric in directive["Metrics"]:
-                value = {"MetricName": metric["Name"], "Unit": metric.get("Unit", "None"), "Timestamp": at}
-                data.append(value | {"Dimensions": dimensions, "Value": record[metric["Name"]]})
-        found.append((directive["Namespace"], data))
+    for names in directive["Dimensions"] or [[]]:
+        dimensions = [{"Name": name, "Value": str(record[name])} for name in names]
+        for metric in directive["Metrics"]:
+            value = {"MetricName": metric["Name"], "Unit": metric.get("Unit", "None"), "Timestamp": at}
+            found.append(value | {"Dimensions": dimensions, "Values": numbers(record[metric["Name"]])})
     return found
+
+
+def numbers(value: object) -> list[float]:
+    """Returns the values of a metric, of which a record holds one or a list; TypeError if they are no numbers."""
+    values = value if isinstance(value, list) else [value]
+    if not values or not all(type(item) in (int, float) for item in values):
+        raise TypeError(f"{value!r} where numbers belong")
+    return values
+
+
+def main() -> None:
+    """Follows the log groups of all functions, for ever."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    log.setLevel(logging.INFO)
+    extraction = Extraction(Path(os.environ["STACK_DIRECTORY"]))
+    while True:
+        try:
+            extraction.run_once()
+        except (BotoCoreError, ClientError) as error:
+            log.info("waiting for the emulator: %s", error)
+        time.sleep(0.5)
 
 
 if __name__ == "__main__":

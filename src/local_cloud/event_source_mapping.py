@@ -1,8 +1,10 @@
 """Lambda's event source mappings for Kinesis, as AWS documents them, over the emulator's functions.
 
-The emulator's own lose records (docs/traps.md). This runner reads the deployed mappings through the API and does what
-https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html and its neighbours say: batch
-size and window, partial batch responses, bisecting, retries, record age, on-failure destination, parallelisation.
+The emulator's own lose records (docs/traps.md). This runner reads the deployed mappings through the API, once, and does
+what https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html and its neighbours say:
+batch size and window, partial batch responses, bisecting, retries, record age, on-failure queue, parallelisation.
+
+A batch that is retried holds up its shard, no other.
 """
 
 import base64
@@ -10,7 +12,9 @@ import json
 import logging
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
@@ -20,111 +24,171 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local_cloud.shards import Checkpoints, Shard, follow
+from local_cloud.shards import SECONDS_PER_READ, Checkpoints, Shard, list_shards, next_shards
 
 log = logging.getLogger("event_source_mapping")
 
-# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: of a synchronous call. The event wraps each
-# record in about 500 bytes and its data in base64.
+# Of a synchronous call: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MAX_PAYLOAD_BYTES = 6 * 1024 * 1024
-WRAPPING_BYTES = 500
+MAX_SHARDS = 1000
+MAX_PAUSE_S = 5
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a call of the function ended."""
+
+    handled: int  # records, from the batch's start, that are done
+    is_error: bool  # the batch failed as a whole; otherwise the function said itself where to go on
+    request_id: str
+    context: dict  # as the on-failure queue is told
 
 
 class Mapping:
-    """One deployed mapping from a stream to a function."""
+    """One deployed mapping from a stream to a function.
 
-    def __init__(self, settings: dict, directory: Path):
-        if settings.get("FilterCriteria") or settings.get("TumblingWindowInSeconds"):
+    `settings` is an entry of ListEventSourceMappings. ValueError names what the runner does not know.
+    """
+
+    def __init__(
+        self,
+        settings: dict,
+        directory: Path,
+        client: Callable = boto3.client,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sleep: Callable[[float], None] = time.sleep,
+    ):
+        self.now, self.sleep = now, sleep
+        self.stream_arn, self.function = settings["EventSourceArn"], settings["FunctionArn"]
+        self.stream = self.stream_arn.split("/")[1]
+        self.start = start_position(settings)
+        self.batch_size = settings.get("BatchSize") or 100
+        self.window_s = settings.get("MaximumBatchingWindowInSeconds") or 0
+        self.lanes = settings.get("ParallelizationFactor") or 1
+        self.takes_partial_answers = "ReportBatchItemFailures" in (settings.get("FunctionResponseTypes") or [])
+        self.bisects = bool(settings.get("BisectBatchOnFunctionError"))
+        # Both: -1, the default, is endless.
+        self.most_retries = endless_if_none(settings.get("MaximumRetryAttempts"))
+        self.max_age_s = endless_if_none(settings.get("MaximumRecordAgeInSeconds"))
+        self.on_failure = ((settings.get("DestinationConfig") or {}).get("OnFailure") or {}).get("Destination")
+        unknown = [name for name in ("FilterCriteria", "TumblingWindowInSeconds") if settings.get(name)]
+        if self.on_failure and ":sqs:" not in self.on_failure:
+            unknown.append(f"the on-failure destination {self.on_failure}")
+        if unknown:
             raise ValueError(
-                f"mapping {settings['UUID']} has a filter or a tumbling window, which the local runner does not "
-                "know: take them out, or teach local_cloud/event_source_mapping.py"
+                f"mapping {settings['UUID']} has {' and '.join(unknown)}, which the local runner does not know: "
+                "take it out, or teach local_cloud/event_source_mapping.py"
             )
-        self.settings = settings
-        self.stream = settings["EventSourceArn"].rsplit("/", 1)[1]
-        self.function = settings["FunctionArn"]
         self.checkpoints = Checkpoints(directory / "event_source_mapping" / f"{self.function.split(':')[6]}.json")
-        self.kinesis = boto3.client("kinesis")
+        self.kinesis, self.queues = client("kinesis"), client("sqs")
         # A retry is the mapping's decision, not the SDK's.
-        self.functions = boto3.client("lambda", config=Config(retries={"total_max_attempts": 1}, read_timeout=900))
-        self.queues = boto3.client("sqs")
-        self.pool = ThreadPoolExecutor(settings.get("ParallelizationFactor") or 1)
+        self.functions = client("lambda", config=Config(retries={"total_max_attempts": 1}, read_timeout=900))
 
     def run(self) -> None:
-        """Delivers the stream's records to the function, for ever."""
-        waiting: dict[str, list[dict]] = {}
-        since: dict[str, float] = {}
-        start = {"ShardIteratorType": self.settings["StartingPosition"]}
-        if start["ShardIteratorType"] == "AT_TIMESTAMP":
-            start["Timestamp"] = self.settings["StartingPositionTimestamp"]
-        for shard, records in follow(self.kinesis, self.stream, self.checkpoints, start):
-            batch = waiting.setdefault(shard.name, [])
-            if records and not batch:
-                since[shard.name] = time.monotonic()
-            batch += records
-            window_s = self.settings.get("MaximumBatchingWindowInSeconds") or 0
-            size = self.settings.get("BatchSize") or 100
-            if batch and (len(batch) >= size or time.monotonic() - since[shard.name] >= window_s):
-                self.deliver_all(shard, batch)
-                waiting[shard.name] = []
+        """Delivers the stream's records to the function, for ever, each shard in a thread of its own.
 
-    def deliver_all(self, shard: Shard, records: list[dict]) -> None:
-        """Returns when all records are dealt with: handled by the function, or sent to the on-failure destination."""
-        factor = self.settings.get("ParallelizationFactor") or 1
-        lanes: list[list[dict]] = [[] for _ in range(factor)]
+        Raises what ended the delivery of a shard.
+        """
+        pool = ThreadPoolExecutor(MAX_SHARDS)
+        deliveries: dict[str, Future] = {}
+        while True:
+            ended = {name for name, delivery in deliveries.items() if delivery.done()}
+            for name in ended:
+                deliveries[name].result()
+            for name in next_shards(list_shards(self.kinesis, self.stream), deliveries, ended):
+                shard = Shard(self.kinesis, self.stream, name, self.checkpoints.get(name), self.start)
+                deliveries[name] = pool.submit(self.deliver_shard, shard)
+            self.sleep(1)
+
+    def deliver_shard(self, shard: Shard) -> None:
+        """Returns when the shard was split or merged, and all of its records are dealt with."""
+        waiting: list[dict] = []
+        since = self.now()
+        with ThreadPoolExecutor(self.lanes) as pool:
+            while waiting or not shard.is_read_out:
+                records = [self.event(shard.name, record) for record in shard.read()]
+                if not waiting:
+                    since = self.now()
+                waiting += records
+                due = 0
+                if (self.now() - since).total_seconds() >= self.window_s:
+                    due = len(waiting)
+                elif records:
+                    due = self.in_full_batches(waiting)
+                if due:
+                    self.deliver_all(pool, shard.name, waiting[:due])
+                    waiting, since = waiting[due:], self.now()
+                self.sleep(SECONDS_PER_READ)
+
+    def in_full_batches(self, records: list[dict]) -> int:
+        """Returns how many of the records, of which there are some, fill batches."""
+        *full, last = batches(records, self.batch_size)
+        return len(records) if len(last) == self.batch_size else sum(map(len, full))
+
+    def deliver_all(self, pool: ThreadPoolExecutor, shard: str, records: list[dict]) -> None:
+        """Returns when all records are dealt with: handled by the function, or given up."""
+        lanes: list[list[dict]] = [[] for _ in range(self.lanes)]
         for record in records:
             # The records of one partition key stay in order: they share a lane.
-            lanes[crc32(record["PartitionKey"].encode()) % factor].append(record)
-        list(self.pool.map(lambda lane: self.deliver_lane(shard.name, lane), lanes))
-        self.checkpoints.set(shard.name, records[-1]["SequenceNumber"])
+            lanes[crc32(record["kinesis"]["partitionKey"].encode()) % self.lanes].append(record)
+        list(pool.map(lambda lane: self.deliver_lane(shard, lane), lanes))
+        self.checkpoints.set(shard, sequence_number(records[-1]))
 
     def deliver_lane(self, shard: str, records: list[dict]) -> None:
         """Returns when the lane's records are dealt with, batch after batch."""
-        for batch in batches(records, self.settings.get("BatchSize") or 100):
-            self.deliver(shard, batch, attempt=0)
+        for batch in batches(records, self.batch_size):
+            self.deliver(shard, batch)
 
-    def deliver(self, shard: str, batch: list[dict], attempt: int) -> None:
-        """Returns when the batch is dealt with; `attempt` counts the retries so far."""
-        while batch:
-            batch = self.without_expired(shard, batch)
-            if not batch:
-                return
-            failed_at, cause = self.call(shard, batch)
-            if failed_at is None:
-                return
-            # What stands before the first failure is done, and counts as progress.
-            batch = batch[failed_at:]
-            most = self.settings.get("MaximumRetryAttempts", -1)
-            if self.settings.get("BisectBatchOnFunctionError") and failed_at == 0 and len(batch) > 1:
-                # A split does not use up a retry.
-                middle = len(batch) // 2
-                self.deliver(shard, batch[:middle], attempt)
-                batch = batch[middle:]
+    def deliver(self, shard: str, batch: list[dict], retries: int = 0) -> None:
+        """Returns when the batch is dealt with; `retries` says how many it has used up."""
+        answer = None
+        while batch := self.without_expired(shard, batch, retries, answer):
+            answer = self.call(batch)
+            if answer is None:
+                # What kept the function from being called uses up no retry: only age ends this.
+                # https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
+                self.sleep(1)
                 continue
-            if most is not None and 0 <= most <= attempt:
-                self.give_up(shard, batch, "RetryAttemptsExhausted", attempt + 1, cause)
+            batch = batch[answer.handled :]
+            if answer.is_error and self.bisects and len(batch) > 1:
+                # A split uses up no retry either.
+                middle = len(batch) // 2
+                self.deliver(shard, batch[:middle], retries)
+                batch = batch[middle:]
+            elif batch and 0 <= self.most_retries <= retries:
+                self.give_up(shard, batch, "RetryAttemptsExhausted", retries + 1, answer)
                 return
-            attempt += 1
-            time.sleep(min(0.1 * 2**attempt, 5))
+            elif batch:
+                retries += 1
+                self.sleep(min(0.1 * 2 ** min(retries, 10), MAX_PAUSE_S))
 
-    def call(self, shard: str, batch: list[dict]) -> tuple[int | None, dict]:
-        """Returns (index of the first record that failed or None, what the function answered)."""
-        payload = json.dumps({"Records": [self.event(shard, record) for record in batch]})
+    def call(self, batch: list[dict]) -> Answer | None:
+        """Returns how the function's call ended; None if it could not be called."""
         try:
-            answer = self.functions.invoke(FunctionName=self.function, Payload=payload)
+            answer = self.functions.invoke(FunctionName=self.function, Payload=json.dumps({"Records": batch}))
             body = answer["Payload"].read()
         except (BotoCoreError, ClientError) as error:
             log.warning("could not call %s: %s", self.function, error)
-            return 0, {"statusCode": 500, "functionError": str(error)}
-        response = {"statusCode": answer["StatusCode"], "executedVersion": answer.get("ExecutedVersion", "$LATEST")}
-        if "FunctionError" in answer:
+            return None
+        error = answer.get("FunctionError")
+        if error:
             log.warning("%s failed: %s", self.function, body[:500])
-            return 0, response | {"functionError": answer["FunctionError"]}
-        if "ReportBatchItemFailures" not in (self.settings.get("FunctionResponseTypes") or []):
-            return None, response
-        return first_failure(body, [record["SequenceNumber"] for record in batch]), response
+        handled = None if error else len(batch)
+        if not error and self.takes_partial_answers:
+            handled = handled_records(body, [sequence_number(record) for record in batch])
+        return Answer(
+            handled=handled or 0,
+            is_error=handled is None,
+            request_id=answer["ResponseMetadata"]["RequestId"],
+            context={
+                "statusCode": answer["StatusCode"],
+                "executedVersion": answer.get("ExecutedVersion", "$LATEST"),
+                "functionError": error,
+            },
+        )
 
     def event(self, shard: str, record: dict) -> dict:
-        """Returns the record as a function gets it."""
+        """Returns the record, boto3's dict, as a function gets it."""
         return {
             "kinesis": {
                 "kinesisSchemaVersion": "1.0",
@@ -137,78 +201,110 @@ class Mapping:
             "eventVersion": "1.0",
             "eventID": f"{shard}:{record['SequenceNumber']}",
             "eventName": "aws:kinesis:record",
-            "awsRegion": self.settings["EventSourceArn"].split(":")[3],
-            "eventSourceARN": self.settings["EventSourceArn"],
+            "awsRegion": self.stream_arn.split(":")[3],
+            "eventSourceARN": self.stream_arn,
         }
 
-    def without_expired(self, shard: str, batch: list[dict]) -> list[dict]:
-        """Returns the records young enough to be tried; the others go to the on-failure destination."""
-        most_s = self.settings.get("MaximumRecordAgeInSeconds") or -1
-        if most_s < 0:
+    def without_expired(self, shard: str, batch: list[dict], calls: int, answer: Answer | None) -> list[dict]:
+        """Returns the batch from its first record that is young enough on; what stands before is given up."""
+        if self.max_age_s < 0:
             return batch
-        now = datetime.now(UTC)
-        old = [r for r in batch if (now - r["ApproximateArrivalTimestamp"]).total_seconds() > most_s]
-        if old:
-            self.give_up(shard, old, "RecordAgeExceeded", 0, {})
-        return [record for record in batch if record not in old]
+        oldest = self.now().timestamp() - self.max_age_s
+        expired = next((i for i, record in enumerate(batch) if arrived_at(record) >= oldest), len(batch))
+        if expired:
+            self.give_up(shard, batch[:expired], "RecordAgeExceeded", calls, answer)
+        return batch[expired:]
 
-    def give_up(self, shard: str, batch: list[dict], condition: str, calls: int, response: dict) -> None:
-        """Tells the on-failure queue which records were not handled. As on AWS, it gets their place, not their data."""
-        destination = (self.settings.get("DestinationConfig") or {}).get("OnFailure", {}).get("Destination")
+    def give_up(self, shard: str, batch: list[dict], condition: str, calls: int, answer: Answer | None) -> None:
+        """Tells the on-failure queue which records were not handled. As on AWS, it gets their place, not their data.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
+        """
         log.error("gave up %d records of %s: %s", len(batch), shard, condition)
-        if not destination:
+        if not self.on_failure:
             return
-        first, last = batch[0], batch[-1]
         message = {
             "requestContext": {
+                "requestId": answer.request_id if answer else None,
                 "functionArn": self.function,
                 "condition": condition,
                 "approximateInvokeCount": calls,
             },
-            "responseContext": response,
+            "responseContext": answer.context if answer else None,
             "version": "1.0",
-            "timestamp": datetime.now(UTC).isoformat(),
+            "timestamp": iso(self.now().timestamp()),
             "KinesisBatchInfo": {
                 "shardId": shard,
-                "startSequenceNumber": first["SequenceNumber"],
-                "endSequenceNumber": last["SequenceNumber"],
-                "approximateArrivalOfFirstRecord": first["ApproximateArrivalTimestamp"].isoformat(),
-                "approximateArrivalOfLastRecord": last["ApproximateArrivalTimestamp"].isoformat(),
+                "startSequenceNumber": sequence_number(batch[0]),
+                "endSequenceNumber": sequence_number(batch[-1]),
+                "approximateArrivalOfFirstRecord": iso(arrived_at(batch[0])),
+                "approximateArrivalOfLastRecord": iso(arrived_at(batch[-1])),
                 "batchSize": len(batch),
-                "streamArn": self.settings["EventSourceArn"],
+                "streamArn": self.stream_arn,
             },
         }
-        url = self.queues.get_queue_url(QueueName=destination.rsplit(":", 1)[1])["QueueUrl"]
+        url = self.queues.get_queue_url(QueueName=self.on_failure.rsplit(":", 1)[1])["QueueUrl"]
         self.queues.send_message(QueueUrl=url, MessageBody=json.dumps(message))
 
 
-def batches(records: list[dict], size: int):
-    """Yields the records in order, in lists of at most `size` that fit into one call."""
+def start_position(settings: dict) -> dict:
+    """Returns where a shard without a checkpoint is read from, as arguments of GetShardIterator."""
+    position = settings["StartingPosition"]
+    if position == "TRIM_HORIZON":
+        return {"ShardIteratorType": position}
+    # LATEST would be another place at each restart, and in each shard that a split makes.
+    at = settings["LastModified"] if position == "LATEST" else settings["StartingPositionTimestamp"]
+    return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": at}
+
+
+def endless_if_none(value: int | None) -> int:
+    """Returns the limit; -1, endless, if none is set."""
+    return -1 if value is None else value
+
+
+def sequence_number(event: dict) -> str:
+    """Returns the record's sequence number."""
+    return event["kinesis"]["sequenceNumber"]
+
+
+def arrived_at(event: dict) -> float:
+    """Returns when the record arrived in the stream, in Unix seconds."""
+    return event["kinesis"]["approximateArrivalTimestamp"]
+
+
+def iso(seconds: float) -> str:
+    """Returns the instant as AWS writes it: `2019-11-14T00:38:06.021Z`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def batches(events: list[dict], size: int) -> Iterator[list[dict]]:
+    """Yields the events in order, in lists of at most `size` that fit into one call."""
+    empty = len(json.dumps({"Records": []}))
     batch: list[dict] = []
-    total = 0
-    for record in records:
-        length = len(record["Data"]) * 4 // 3 + WRAPPING_BYTES
+    total = empty
+    for event in events:
+        length = len(json.dumps(event)) + len(", ")
         if batch and (len(batch) == size or total + length > MAX_PAYLOAD_BYTES):
             yield batch
-            batch, total = [], 0
-        batch.append(record)
+            batch, total = [], empty
+        batch.append(event)
         total += length
     if batch:
         yield batch
 
 
-def first_failure(body: bytes, sequence_numbers: list[str]) -> int | None:
-    """Returns the index of the first record that the function reports as failed; None if all went well.
+def handled_records(body: bytes, sequence_numbers: list[str]) -> int | None:
+    """Returns how many records stand before the first that the function reports as failed.
 
-    An answer that cannot be understood fails the whole batch, as AWS documents.
+    None, for a failure of the whole batch, if the answer cannot be understood, as AWS documents.
     """
     try:
-        answer = json.loads(body or b"null")
-        failures = (answer or {}).get("batchItemFailures") or []
-        reported = [failure["itemIdentifier"] for failure in failures]
-        return min((sequence_numbers.index(number) for number in reported), default=None)
+        failures = (json.loads(body or b"null") or {}).get("batchItemFailures") or []
+        return min(
+            (sequence_numbers.index(failure["itemIdentifier"]) for failure in failures), default=len(sequence_numbers)
+        )
     except (ValueError, AttributeError, TypeError, KeyError):
-        return 0
+        return None
 
 
 def main() -> None:
@@ -219,13 +315,13 @@ def main() -> None:
     started: set[str] = set()
     while True:
         try:
-            mappings = boto3.client("lambda").list_event_source_mappings()["EventSourceMappings"]
+            pages = list(boto3.client("lambda").get_paginator("list_event_source_mappings").paginate())
         except (BotoCoreError, ClientError) as error:
             log.info("waiting for the emulator: %s", error)
-            mappings = []
-        for settings in mappings:
+            pages = []
+        for settings in (mapping for page in pages for mapping in page["EventSourceMappings"]):
             enabled = settings["State"] in ("Enabled", "Creating", "Enabling")
-            if ":kinesis:" in settings["EventSourceArn"] and enabled and settings["UUID"] not in started:
+            if ":kinesis:" in settings.get("EventSourceArn", "") and enabled and settings["UUID"] not in started:
                 log.info("started %s", json.dumps(settings, default=str))
                 started.add(settings["UUID"])
                 Thread(target=run_or_exit, args=(settings, directory), daemon=True).start()

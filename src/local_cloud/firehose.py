@@ -1,12 +1,11 @@
 """Firehose from a Kinesis stream to S3, as AWS documents it, over the emulator's streams and buckets.
 
 The emulator's own writes one object per record and ignores buffering and compression. This runner reads the deployed
-delivery streams through the API: it reads from DeliveryStartTimestamp on, takes KPL's aggregates apart, appends the
-configured delimiter, buffers by size and time, compresses, and names objects by their arrival (UTC):
+delivery streams through the API, once: it reads from DeliveryStartTimestamp on, takes KPL's aggregates apart, appends
+the configured delimiter, buffers by size and time, compresses, and names objects by their oldest record's arrival:
 https://docs.aws.amazon.com/firehose/latest/dev/s3-object-name.html
 """
 
-import base64
 import gzip
 import json
 import logging
@@ -14,68 +13,111 @@ import os
 import re
 import time
 import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import md5
 from pathlib import Path
 from threading import Thread
 
 import boto3
-from aws_kinesis_agg.deaggregator import iter_deaggregate_records
+from aws_kinesis_agg import DIGEST_SIZE, MAGIC
+
+# Not `import messages_pb2`: it only finds its own imports once `deaggregator` has put their folder on sys.path.
+from aws_kinesis_agg.deaggregator import messages_pb2
 from botocore.exceptions import BotoCoreError, ClientError
+from google.protobuf.message import DecodeError
 
 from local_cloud.shards import Checkpoints, follow
 
 log = logging.getLogger("firehose")
 
+# https://docs.aws.amazon.com/firehose/latest/dev/s3-prefixes.html
+DEFAULT_TIME_PREFIX = "!{timestamp:yyyy/MM/dd/HH/}"
 # Java's time patterns, which AWS uses in prefixes, and Python's.
 TIME_PATTERNS = {"yyyy": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S"}
 
 
-class Delivery:
-    """One deployed delivery stream."""
+@dataclass
+class Buffer:
+    """What waits for the next object."""
 
-    def __init__(self, description: dict, directory: Path):
+    since: datetime  # its first record was read
+    oldest_at: datetime  # arrival in the stream, UTC
+    data: bytearray = field(default_factory=bytearray)
+    reached: dict[str, str] = field(default_factory=dict)  # last sequence number by shard
+
+
+class Delivery:
+    """One deployed delivery stream.
+
+    `description` is of DescribeDeliveryStream. ValueError names what the runner does not know.
+    """
+
+    def __init__(
+        self,
+        description: dict,
+        directory: Path,
+        client: Callable = boto3.client,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sleep: Callable[[float], None] = time.sleep,
+    ):
+        self.now, self.sleep = now, sleep
         self.name = description["DeliveryStreamName"]
         self.version = description.get("VersionId", "1")
         source = description["Source"]["KinesisStreamSourceDescription"]
         self.stream = source["KinesisStreamARN"].rsplit("/", 1)[1]
         self.start = {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": source["DeliveryStartTimestamp"]}
-        self.target = description["Destinations"][0]["ExtendedS3DestinationDescription"]
-        self.bucket = self.target["BucketARN"].rsplit(":", 1)[1]
-        self.delimiter = delimiter(self.target.get("ProcessingConfiguration") or {})
+        target = description["Destinations"][0]["ExtendedS3DestinationDescription"]
+        if unknown := unknown_settings(target):
+            raise ValueError(
+                f"delivery stream {self.name} has {' and '.join(unknown)}, which the local runner does not know: "
+                "take it out, or teach local_cloud/firehose.py"
+            )
+        self.bucket = target["BucketARN"].rsplit(":", 1)[1]
+        self.prefix = target.get("Prefix") or ""
+        self.is_compressed = target.get("CompressionFormat") == "GZIP"
+        self.extension = target.get("FileExtension") or (".gz" if self.is_compressed else "")
+        self.delimiter = delimiter(target.get("ProcessingConfiguration") or {})
+        self.max_bytes = target["BufferingHints"]["SizeInMBs"] * 1024 * 1024
+        self.max_s = target["BufferingHints"]["IntervalInSeconds"]
+        self.buffer: Buffer | None = None
         self.checkpoints = Checkpoints(directory / "firehose" / f"{self.name}.json")
-        self.s3 = boto3.client("s3")
+        self.kinesis, self.s3 = client("kinesis"), client("s3")
 
     def run(self) -> None:
         """Delivers the stream's records to S3, for ever."""
-        hints = self.target["BufferingHints"]
-        buffer: list[bytes] = []
-        size = 0
-        since: datetime | None = None
-        read: dict[str, str] = {}
-        for shard, records in follow(boto3.client("kinesis"), self.stream, self.checkpoints, self.start):
+        for shard, records in follow(self.kinesis, self.stream, self.checkpoints, self.start, self.sleep):
             for record in records:
-                since = since or datetime.now(UTC)
-                for data in user_records(record):
-                    buffer.append(data + self.delimiter)
-                    size += len(data) + len(self.delimiter)
-                read[shard.name] = record["SequenceNumber"]
-            full = size >= hints["SizeInMBs"] * 1024 * 1024
-            if since and (full or (datetime.now(UTC) - since).total_seconds() >= hints["IntervalInSeconds"]):
-                self.write(b"".join(buffer), since)
-                # Only now: a crash before repeats the records, it does not lose them.
-                for name, sequence_number in read.items():
-                    self.checkpoints.set(name, sequence_number)
-                buffer, size, since, read = [], 0, None, {}
+                self.take(shard.name, record)
+                if len(self.buffer.data) >= self.max_bytes:
+                    self.flush()
+            if self.buffer and (self.now() - self.buffer.since).total_seconds() >= self.max_s:
+                self.flush()
 
-    def write(self, data: bytes, arrived_at: datetime) -> None:
+    def take(self, shard: str, record: dict) -> None:
+        """Puts a record of the stream into the buffer."""
+        arrived_at = record["ApproximateArrivalTimestamp"].astimezone(UTC)
+        self.buffer = self.buffer or Buffer(since=self.now(), oldest_at=arrived_at)
+        self.buffer.oldest_at = min(self.buffer.oldest_at, arrived_at)
+        for data in user_records(record["Data"]):
+            self.buffer.data += data + self.delimiter
+        self.buffer.reached[shard] = record["SequenceNumber"]
+
+    def flush(self) -> None:
+        """Puts what is buffered into one object, and remembers how far the shards are delivered."""
+        self.write(bytes(self.buffer.data), self.buffer.oldest_at)
+        # Only now: a crash before repeats the records, it does not lose them.
+        for shard, sequence_number in self.buffer.reached.items():
+            self.checkpoints.set(shard, sequence_number)
+        self.buffer = None
+
+    def write(self, data: bytes, oldest_at: datetime) -> None:
         """Puts one object; like Firehose, it tries again until S3 takes it."""
-        extension = self.target.get("FileExtension") or ""
-        if self.target["CompressionFormat"] == "GZIP":
+        name = f"{self.name}-{self.version}-{oldest_at:%Y-%m-%d-%H-%M-%S}-{uuid.uuid4()}{self.extension}"
+        key = expand(self.prefix, oldest_at) + name
+        if self.is_compressed:
             data = gzip.compress(data, compresslevel=6)
-            extension = extension or ".gz"
-        stamp = arrived_at.strftime("%Y-%m-%d-%H-%M-%S")
-        name = f"{self.name}-{self.version}-{stamp}-{uuid.uuid4()}{extension}"
-        key = expand(self.target.get("Prefix") or "!{timestamp:yyyy/MM/dd/HH/}", arrived_at) + name
         while True:
             try:
                 self.s3.put_object(Bucket=self.bucket, Key=key, Body=data)
@@ -83,21 +125,39 @@ class Delivery:
                 return
             except (BotoCoreError, ClientError) as error:
                 log.warning("could not write, trying again: %s", error)
-                time.sleep(1)
+                self.sleep(1)
 
 
-def user_records(record: dict) -> list[bytes]:
-    """Returns the data of the records that a producer (KPL) packed into one, or of the one."""
-    as_event = {
-        "kinesis": {
-            "kinesisSchemaVersion": "1.0",
-            "partitionKey": record["PartitionKey"],
-            "sequenceNumber": record["SequenceNumber"],
-            "approximateArrivalTimestamp": record["ApproximateArrivalTimestamp"].timestamp(),
-            "data": base64.b64encode(record["Data"]),
-        }
-    }
-    return [base64.b64decode(user["kinesis"]["data"]) for user in iter_deaggregate_records([as_event])]
+def unknown_settings(target: dict) -> list[str]:
+    """Returns the names of what an S3 destination is told to do and this runner cannot."""
+    switches = ("DataFormatConversionConfiguration", "DynamicPartitioningConfiguration")
+    unknown = [name for name in switches if (target.get(name) or {}).get("Enabled")]
+    known = ("UNCOMPRESSED", "GZIP")
+    if target.get("CompressionFormat", known[0]) not in known:
+        unknown.append(f"CompressionFormat {target['CompressionFormat']}")
+    if target.get("CustomTimeZone", "UTC") != "UTC":
+        unknown.append(f"CustomTimeZone {target['CustomTimeZone']}")
+    processing = target.get("ProcessingConfiguration") or {}
+    for processor in processing.get("Processors", []) if processing.get("Enabled") else []:
+        if processor["Type"] != "AppendDelimiterToRecord":
+            unknown.append(f"processor {processor['Type']}")
+    return unknown
+
+
+def user_records(data: bytes) -> list[bytes]:
+    """Returns the data of the records that a producer packed into one (KPL), or of the one.
+
+    What only looks like an aggregate stays as it is. Not aws_kinesis_agg's own deaggregator: at an entry without a
+    valid key it prints the data and drops the rest of the aggregate.
+    https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md
+    """
+    body, digest = data[len(MAGIC) : -DIGEST_SIZE], data[-DIGEST_SIZE:]
+    if not data.startswith(MAGIC) or md5(body, usedforsecurity=False).digest() != digest:
+        return [data]
+    try:
+        return [entry.data for entry in messages_pb2.AggregatedRecord.FromString(body).records] or [data]
+    except DecodeError:
+        return [data]
 
 
 def delimiter(processing: dict) -> bytes:
@@ -105,22 +165,31 @@ def delimiter(processing: dict) -> bytes:
     for processor in processing.get("Processors", []) if processing.get("Enabled") else []:
         if processor["Type"] == "AppendDelimiterToRecord":
             values = {p["ParameterName"]: p["ParameterValue"] for p in processor.get("Parameters", [])}
-            return values.get("Delimiter", "\\n").encode().decode("unicode_escape").encode()
+            return values.get("Delimiter", "\\n").replace("\\n", "\n").encode()
     return b""
 
 
 def expand(prefix: str, at: datetime) -> str:
-    """Returns the prefix with its !{timestamp:…} expressions filled in; ValueError names one it does not know."""
+    """Returns the prefix with its !{timestamp:…} expressions filled in; one without any gets AWS's own at its end.
 
-    def fill(match: re.Match) -> str:
-        namespace, pattern = match[1], match[2]
-        if namespace != "timestamp":
-            raise ValueError(f"prefix has !{{{namespace}:{pattern}}}; the local runner knows !{{timestamp:…}} only")
-        for java, python in TIME_PATTERNS.items():
-            pattern = pattern.replace(java, python)
-        return at.strftime(pattern)
+    ValueError names an expression that the runner does not know.
+    """
 
-    return re.sub(r"!\{(\w+):([^}]*)\}", fill, prefix)
+    def fill(expression: re.Match) -> str:
+        def part(match: re.Match) -> str:
+            if match[1] is not None:  # 'quoted'
+                return match[1]
+            if match[0] not in TIME_PATTERNS:
+                raise ValueError(f"prefix has {expression[0]}; the local runner knows {', '.join(TIME_PATTERNS)} only")
+            return at.strftime(TIME_PATTERNS[match[0]])
+
+        if expression[1] != "timestamp":
+            raise ValueError(f"prefix has {expression[0]}; the local runner knows !{{timestamp:…}} only")
+        return re.sub(r"'([^']*)'|([A-Za-z])\2*", part, expression[2])
+
+    if "!{timestamp:" not in prefix:
+        prefix += DEFAULT_TIME_PREFIX
+    return re.sub(r"!\{([^:}]+):([^}]*)\}", fill, prefix)
 
 
 def main() -> None:
@@ -132,9 +201,10 @@ def main() -> None:
     while True:
         try:
             client = boto3.client("firehose")
-            for name in client.list_delivery_streams()["DeliveryStreamNames"]:
+            names = client.list_delivery_streams(DeliveryStreamType="KinesisStreamAsSource")["DeliveryStreamNames"]
+            for name in set(names) - started:
                 described = client.describe_delivery_stream(DeliveryStreamName=name)["DeliveryStreamDescription"]
-                if name not in started and described["DeliveryStreamStatus"] == "ACTIVE":
+                if described["DeliveryStreamStatus"] == "ACTIVE":
                     log.info("started %s", json.dumps(described, default=str))
                     started.add(name)
                     Thread(target=run_or_exit, args=(described, directory), daemon=True).start()

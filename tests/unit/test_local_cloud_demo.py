@@ -1,0 +1,84 @@
+"""A run counts as good only if every event and every bot is accounted for; what is not is named with both numbers."""
+
+import pytest
+
+from local_cloud.demo import faults
+
+# All numbers differ, so that no equality holds by comparing the wrong ones.
+GOOD = {
+    "run_id": "1",
+    "input_rows": 50_010,
+    "malformed_rows": 10,
+    "injected_events": 30,
+    "sent_events": 50_030,
+    "stream_events": 50_030,
+    "raw_events": 50_030,
+    "curated_rows": 50_003,
+    "duplicate_rows": 20,
+    "quarantined_rows": 7,
+    "missing_events": 0,
+    "labelled_bursts": 5,
+    "found_bursts": 5,
+    "falsely_flagged_users": 0,
+    "alert_records": 8,
+    "incidents": 6,
+    "notifications": 6,
+}
+
+SENT = "sent_events = input_rows - malformed_rows + injected_events"
+STORED = "curated_rows + duplicate_rows + quarantined_rows = raw_events"
+
+
+def test_a_run_that_accounts_for_everything_has_no_faults() -> None:
+    assert faults(GOOD) == []
+
+
+def test_a_run_without_bots_has_no_faults() -> None:
+    quiet = dict.fromkeys(("labelled_bursts", "found_bursts", "alert_records", "incidents", "notifications"), 0)
+    assert faults(GOOD | quiet | {"injected_events": 0, "input_rows": 50_040}) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "lines"),
+    [
+        ({"input_rows": 50_011}, [f"{SENT}: 50,030 is not 50,031"]),
+        ({"malformed_rows": 0}, [f"{SENT}: 50,030 is not 50,040"]),
+        ({"injected_events": 31}, [f"{SENT}: 50,030 is not 50,031"]),
+        (
+            {"sent_events": 50_029},
+            [f"{SENT}: 50,029 is not 50,030", "stream_events = sent_events: 50,030 is not 50,029"],
+        ),
+        (
+            {"stream_events": 50_031},
+            [
+                "stream_events = sent_events: 50,031 is not 50,030",
+                "raw_events = stream_events: 50,030 is not 50,031",
+            ],
+        ),
+        (
+            {"raw_events": 0},
+            ["raw_events = stream_events: 0 is not 50,030", f"{STORED}: 50,030 is not 0"],
+        ),
+        ({"curated_rows": 50_002}, [f"{STORED}: 50,029 is not 50,030"]),
+        ({"duplicate_rows": 21}, [f"{STORED}: 50,031 is not 50,030"]),
+        ({"quarantined_rows": 0}, [f"{STORED}: 50,023 is not 50,030"]),
+        ({"missing_events": 1}, ["missing_events = 0: 1 is not 0"]),
+        ({"labelled_bursts": 6}, ["found_bursts = labelled_bursts: 5 is not 6"]),
+        # A dead detector.
+        ({"found_bursts": 0}, ["found_bursts = labelled_bursts: 0 is not 5"]),
+        ({"falsely_flagged_users": 1}, ["falsely_flagged_users = 0: 1 is not 0"]),
+        ({"incidents": 7}, ["notifications = incidents: 6 is not 7"]),
+        ({"notifications": 0}, ["notifications = incidents: 0 is not 6"]),
+    ],
+)
+def test_each_number_that_does_not_add_up_is_named(change: dict[str, int], lines: list[str]) -> None:
+    assert faults(GOOD | change) == lines
+
+
+def test_faults_of_different_kinds_are_all_named() -> None:
+    lines = faults(GOOD | {"missing_events": 2, "found_bursts": 4, "notifications": 5})
+    assert lines == [
+        "missing_events = 0: 2 is not 0",
+        "found_bursts = labelled_bursts: 4 is not 5",
+        "notifications = incidents: 5 is not 6",
+    ]
