@@ -20,73 +20,89 @@ PYTHON ?= python3
 TOOLS  := .tools
 UV     := $(TOOLS)/bin/uv
 RUN    := PYTHONPATH=src .venv/bin/python -m
+LOCAL_CLOUD = $(RUN) local_cloud --home $(BUILD)
 MAVEN  := mvn --quiet --batch-mode
+# Where the stack of `make up` lives; tests choose another.
+BUILD      ?= build
+LOCAL      := $(BUILD)/local
 LOOK_ALIKE := build/data/look-alike.csv.gz
 # The one input that is made here; any other must exist.
 MADE_DATA  = $(filter $(LOOK_ALIKE),$(DATA))
 PORTS      = $(if $(PORT),--first-port $(PORT))
 
 SHELL := /bin/bash
+# Terraform else asks its maker for a newer version.
+export CHECKPOINT_DISABLE := 1
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help require data-file install build demo up down status simulate drain etl insights \
+.PHONY: help require data-file access aws install build demo up down status simulate drain etl insights \
         init plan deploy destroy test test-unit test-terraform test-detection test-glue test-e2e lint format clean
 
 help: ## list all tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "  with ENV=dev|prod|local (default dev), DATA=file.csv[.gz], BURSTS=n, SPEED=max|x, TIME=own|live, FROM=, TO="
+	@echo "  with ENV=dev|prod|local (default dev), DATA=file.csv[.gz], BURSTS=n, SPEED=max|x, TIME=own|live, FROM=, TO=, PORT=, PYTHON="
 
 ##@ One machine
 
 demo: require data-file ## the whole platform once on this machine, from a file to alerts and answers
 	@start=$$(date +%s); $(MAKE) --silent install build $(MADE_DATA) && \
-	$(RUN) local_cloud demo "$(DATA)" --bursts $(BURSTS) $(PORTS) --install-s $$(($$(date +%s) - start))
+	$(LOCAL_CLOUD) demo "$(DATA)" --bursts $(BURSTS) $(PORTS) --install-s $$(($$(date +%s) - start))
 
 up: install build ## start the same stack and keep it; then use ENV=local
-	@$(RUN) local_cloud up $(PORTS)
+	@$(LOCAL_CLOUD) up $(PORTS)
 
-down: ## stop what `make up` started
-	@$(RUN) local_cloud down
+down: .venv/installed ## stop what `make up` started
+	@$(LOCAL_CLOUD) down
 
-status: ## show the local stack's processes
-	@$(RUN) local_cloud status
+status: .venv/installed ## show the local stack's processes
+	@$(LOCAL_CLOUD) status
 
-drain: ## local: let the detector judge the last events of a finite replay
-	@$(RUN) local_cloud drain
+drain: .venv/installed ## local: let the detector judge the last events of a finite replay
+	@$(LOCAL_CLOUD) drain
 
 ##@ Single steps, on AWS or (ENV=local) on this machine
 
 # Programs learn names and places from Terraform's outputs, and local ones the endpoints from the stack.
 ifeq ($(ENV),local)
-ACCESS = echo "error: 'make up' deploys to this machine; make plan, deploy and destroy are for ENV=dev or prod" >&2; exit 1
-ENTER  = test -f build/local/env || { echo "error: no local stack: start one with 'make up'" >&2; exit 1; }; . build/local/env
-OUTPUT = $$(.venv/bin/python -c 'import json; print(json.load(open("build/local/outputs.json"))["$(1)"])')
+ACCESS = test -f $(LOCAL)/env || { echo "error: no local stack: start one with 'make up'" >&2; exit 1; }
+ENTER  = . $(LOCAL)/env
+OUTPUT = $$(.venv/bin/python -c 'import json; print(json.load(open("$(LOCAL)/outputs.json"))["$(1)"])')
 ENGINE = trino
 else
-ACCESS = .venv/bin/python src/check_aws_access.py || exit 1
-ENTER  = $(ACCESS); test -f terraform/state/$(ENV).tfstate || { echo "error: nothing is deployed for ENV=$(ENV): \
-  call make deploy first, or use ENV=local after make up" >&2; exit 1; }; export AWS_DEFAULT_REGION=$(call OUTPUT,region)
+ACCESS = .venv/bin/python src/check_aws_access.py
+ENTER  = region=$$(terraform -chdir=terraform output -state=state/$(ENV).tfstate -raw region 2> /dev/null) || \
+  { echo "error: nothing is deployed for ENV=$(ENV): call make deploy first, or use ENV=local after make up" >&2; \
+  exit 1; }; export AWS_DEFAULT_REGION=$$region
 OUTPUT = $$(terraform -chdir=terraform output -state=state/$(ENV).tfstate -raw $(1))
 ENGINE = athena
 endif
 
-simulate: data-file install $(MADE_DATA) ## replay DATA with BURSTS bots into stream 1
+access: .venv/installed
+	@$(ACCESS)
+
+aws:
+	@test "$(ENV)" != local || \
+	  { echo "error: 'make up' deploys to this machine; plan, deploy and destroy are for ENV=dev or prod" >&2; exit 1; }
+	@test -f terraform/env/$(ENV).tfvars || \
+	  { echo "error: ENV is '$(ENV)', but there is no terraform/env/$(ENV).tfvars: use dev or prod, or write it" >&2; exit 1; }
+
+simulate: data-file access install $(MADE_DATA) ## replay DATA with BURSTS bots into stream 1
 	@$(ENTER); mkdir -p build/simulate && $(RUN) simulator replay "$(DATA)" --stream $(call OUTPUT,raw_stream_name) \
 	  --bursts $(BURSTS) --speed $(SPEED) --time $(TIME) \
 	  --malformed build/simulate/malformed.jsonl --labels build/simulate/labels.json
 ifeq ($(ENV),local)
-	@$(RUN) local_cloud drain
+	@$(LOCAL_CLOUD) drain
 endif
 
-etl: install ## run the curate job over what arrived FROM..TO
+etl: access install ## run the curate job over what arrived FROM..TO
 ifeq ($(ENV),local)
-	@$(RUN) local_cloud etl $(if $(FROM),--from-date $(FROM)) $(if $(TO),--to-date $(TO))
+	@$(LOCAL_CLOUD) etl $(if $(FROM),--from-date $(FROM)) $(if $(TO),--to-date $(TO))
 else
 	@$(ENTER); $(RUN) glue_etl.start_job_run --job $(call OUTPUT,curate_job_name) \
 	  --from-date $(or $(FROM),$$(date -u +%F)) --to-date $(or $(TO),$$(date -u +%F))
 endif
 
-insights: install ## answer every question of sql/insights
+insights: access install ## answer every question of sql/insights
 	@$(ENTER); ATHENA_WORKGROUP=$(call OUTPUT,workgroup_name) \
 	$(RUN) insights --engine $(ENGINE) --database $(call OUTPUT,database) --out build/insights $(if $(FROM),--from-date $(FROM)) $(if $(TO),--to-date $(TO))
 
@@ -95,16 +111,15 @@ insights: install ## answer every question of sql/insights
 init: ## fetch Terraform's provider
 	@$(MAKE) --silent terraform/.terraform/installed
 
-plan: install build ## show what `make deploy` would change
-	@$(ACCESS); mkdir -p terraform/state
+plan: aws access install build ## show what `make deploy` would change
+	@mkdir -p terraform/state
 	terraform -chdir=terraform plan -var-file=env/$(ENV).tfvars -state=state/$(ENV).tfstate
 
-deploy: install build ## build, zip and apply to AWS (asks before it changes anything)
-	@$(ACCESS); mkdir -p terraform/state
+deploy: aws access install build ## build, zip and apply to AWS (asks before it changes anything)
+	@mkdir -p terraform/state
 	terraform -chdir=terraform apply -var-file=env/$(ENV).tfvars -state=state/$(ENV).tfstate
 
-destroy: install ## remove everything from AWS again (asks first)
-	@$(ACCESS)
+destroy: aws access install build ## remove everything from AWS again (asks first)
 	terraform -chdir=terraform destroy -var-file=env/$(ENV).tfvars -state=state/$(ENV).tfstate
 
 ##@ Build
@@ -114,8 +129,10 @@ INSTALLED    := $(ENVIRONMENTS:%=%/installed) $(TOOLS)/spark-jars/installed $(TO
                 terraform/.terraform/installed
 
 require:
+	@case "$(CURDIR)" in *" "*) echo "error: this folder's path holds a space, which Maven and make cannot take: \
+	  move it" >&2; exit 1;; esac
 	@for tool in $(PYTHON) terraform mvn; do command -v $$tool > /dev/null || \
-	  { echo "error: $$tool is not on the PATH: install it first (README, Requirements)" >&2; exit 1; }; done
+	  { echo "error: $$tool is not on the PATH: install it first (README, \"You need\")" >&2; exit 1; }; done
 
 data-file:
 	@test -f "$(DATA)" || test "$(DATA)" = $(LOOK_ALIKE) || \
@@ -191,5 +208,6 @@ format: install ## put Python and Terraform into shape
 	.venv/bin/ruff check --fix .
 	terraform -chdir=terraform fmt -recursive
 
-clean: ## delete what was built and measured (installed tools and Terraform's state stay)
+clean: ## stop the local stack and delete what was built and measured (installed tools and Terraform's state stay)
+	@test ! -x .venv/bin/python || $(LOCAL_CLOUD) down
 	rm -rf build

@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None, sleep: Callable[[float], None] = tim
             )
         return 130
     except (NoCredentialsError, NoRegionError) as error:
-        log(f"error: {error}\nhint: choose an account with AWS_PROFILE and AWS_DEFAULT_REGION, or one machine with ENV=local")
+        hint = "choose an account with AWS_PROFILE and AWS_DEFAULT_REGION, or one machine with ENV=local"
+        log(f"error: {error}\nhint: {hint}")
         return 1
     except (BotoCoreError, ClientError) as error:
         log(f"error: {error}")

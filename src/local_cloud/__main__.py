@@ -6,15 +6,24 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from insights.answer import EmptyTableError
+from insights.question import QuestionError
 from local_cloud import steps
 from local_cloud.demo import Demo
-from local_cloud.stack import ROOT, Stack
+from local_cloud.stack import ROOT, STOP_SIGNALS, Stack
 from simulator.source import SourceError
 
 BUILD = ROOT / "build"
+
+
+# What a user can meet and mend; anything else is ours, and a traceback says where. OSError: also a time limit, a server
+# that does not answer.
+ERRORS = (RuntimeError, OSError, SourceError, QuestionError, EmptyTableError, BotoCoreError, ClientError)
 
 
 def main() -> None:
@@ -27,12 +36,12 @@ def main() -> None:
     commands.add_parser("status", help="show its processes")
     commands.add_parser("drain", help="let the detector judge the last events of a finite replay, then go on")
     etl = commands.add_parser("etl", help="run the curate job on what was delivered")
-    today = datetime.now(UTC).date().isoformat()
-    etl.add_argument("--from-date", default=today, help="first day of arrival, UTC (default: today)")
-    etl.add_argument("--to-date", default=today, help="last day of arrival, UTC (default: today)")
+    today = datetime.now(UTC).date()
+    for option, which in (("--from-date", "first"), ("--to-date", "last")):
+        etl.add_argument(option, type=day, default=today, help=f"{which} day of arrival, UTC (default: today)")
     demo = commands.add_parser("demo", help="run the whole platform once, from a file to alerts and answers")
     demo.add_argument("data", type=Path, help=".csv or .csv.gz in the data set's format")
-    demo.add_argument("--bursts", type=int, default=5, help="burst bots to mix in (default: 5)")
+    demo.add_argument("--bursts", type=count, default=5, help="burst bots to mix in (default: 5)")
     demo.add_argument("--install-s", type=float, default=0, help="seconds that the installation took, for the summary")
     for command in (up_, demo):
         command.add_argument(
@@ -40,8 +49,8 @@ def main() -> None:
         )
     arguments = parser.parse_args()
     kept = arguments.home / "local"
-    # Whoever ends us, with Ctrl-C or otherwise: what was started is stopped first.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in STOP_SIGNALS:  # whoever ends us: what was started is stopped first
+        signal.signal(number, signal.default_int_handler)
 
     try:
         if arguments.command == "demo":
@@ -58,12 +67,13 @@ def main() -> None:
         elif arguments.command == "drain":
             drain(Stack.load(kept))
         elif arguments.command == "etl":
-            counts = steps.curate(Stack.load(kept), arguments.from_date, arguments.to_date)
-            print(json.dumps(counts, indent=2))
+            stack = Stack.load(kept)
+            steps.wait_until_delivered(stack)
+            print(json.dumps(steps.curate(stack, arguments.from_date, arguments.to_date), indent=2))
     except KeyboardInterrupt:
         say("interrupted")
         sys.exit(130)
-    except (RuntimeError, FileNotFoundError, TimeoutError, SourceError) as error:
+    except ERRORS as error:
         sys.exit(f"error: {error}")
 
 
@@ -97,6 +107,21 @@ def drain(stack: Stack) -> None:
     """Drains the detector and starts it again where it stood."""
     steps.start_detector(stack, savepoint=steps.drain(stack))
     say("drained; the detector goes on")
+
+
+def day(text: str) -> date:
+    """Returns the day that an option gives."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day such as 2019-10-01") from None
+
+
+def count(text: str) -> int:
+    """Returns the number, 0 or more, that an option gives."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 up")
+    return int(text)
 
 
 def say_where(stack: Stack) -> None:

@@ -182,8 +182,10 @@ def first_exception(stack: Stack, job_id: str) -> str:
     return exception[:1000]
 
 
-def wait_until_read(stack: Stack, job_id: str, positions: dict[str, str], timeout_s: float = 600) -> None:
+def wait_until_read(stack: Stack, job_id: str, positions: dict[str, str], timeout_s: float = 120) -> None:
     """Returns when the job has read each shard up to the position and has judged all of that.
+
+    TimeoutError if the job does nothing for `timeout_s` and is not there yet.
 
     `positions` holds a sequence number by shard. A checkpoint that contains them all proves it: the source writes down
     where it stands, and the rules have had everything from before. No metric of the source does: they are those of its
@@ -200,7 +202,11 @@ def wait_until_read(stack: Stack, job_id: str, positions: dict[str, str], timeou
         # An older checkpoint is deleted as soon as there is a newer one.
         return metadata.exists() and holds_all(metadata.read_bytes(), positions.values())
 
-    wait_for(read, "the detector to read stream 1 to the end that it had; is someone writing to it?", timeout_s)
+    def judged() -> list[int]:
+        return [vertex["metrics"]["read-records"] for vertex in job(stack, job_id)["vertices"]]
+
+    what = "the detector to read stream 1 to the end that it had; is someone writing to it?"
+    wait_for(read, what, timeout_s, every_s=1, progress=judged)
 
 
 def holds_all(metadata: bytes, sequence_numbers: Iterable[str]) -> bool:

@@ -27,6 +27,9 @@ REGION = "us-east-1"
 # The emulator takes a 12-digit access key as the account's id.
 ACCOUNT = "123456789012"
 
+# Ctrl-C, `kill` and a terminal that is closed.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 PORTS = ("emulator", "kinesis", "trino", "flink_rest", "flink_rpc")
 
 
@@ -85,9 +88,11 @@ class Stack:
         return f"http://127.0.0.1:{self.ports[port]}"
 
     def environment(self) -> dict[str, str]:
-        """Returns the variables that point AWS's SDKs, Terraform and our programs at this stack."""
+        """Returns the variables that point AWS's SDKs, Terraform and our programs at this stack; "" is to be unset."""
         no_config = str(self.directory / "no-aws-config")
-        return {
+        # A service's own endpoint, which goes before the one for all.
+        others = [name for name in os.environ if name.startswith("AWS_ENDPOINT_URL_")]
+        return dict.fromkeys(others, "") | {
             "AWS_ACCESS_KEY_ID": ACCOUNT,
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_REGION": REGION,
@@ -99,7 +104,13 @@ class Stack:
             "AWS_SHARED_CREDENTIALS_FILE": no_config,
             "AWS_PROFILE": "",
             "AWS_SESSION_TOKEN": "",
+            "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "",
             "AWS_EC2_METADATA_DISABLED": "true",
+            # Nobody's proxy can reach this machine's own addresses. Java and Terraform read one or the other.
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
+            # Terraform else asks its maker for a newer version.
+            "CHECKPOINT_DISABLE": "1",
             "TRINO_URL": self.url("trino"),
             "FLINK_URL": self.url("flink_rest"),
         }
@@ -122,43 +133,51 @@ class Stack:
         sections += [program_settings(program, self.directory / "log") for program in programs]
         self.settings.write_text("\n".join(sections))
         subprocess.run([tool("supervisord"), "-c", self.settings], check=True)
+        wait_for(self.is_running, "supervisor to start", timeout_s=30)
 
     def stop(self) -> None:
         """Stops every process of the stack, and what this one has started, and returns when all have ended.
 
-        A Ctrl-C that comes meanwhile is not heard: it would leave the rest running.
+        A signal that comes meanwhile is not heard: it would leave the rest running.
         """
-        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        heard = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
         try:
             # First: without its cloud, Terraform would go on trying for minutes.
             for child in psutil.Process().children(recursive=True):
-                child.kill()
-            if self.is_running():
-                pid = int((self.directory / "supervisord.pid").read_text())
-                self.control("shutdown")
-                wait_for(lambda: not psutil.pid_exists(pid), "supervisor to stop", timeout_s=60)
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
+            if supervisor := self.supervisor():
+                supervisor.terminate()
+                wait_for(lambda: not is_alive(supervisor), "supervisor to stop", timeout_s=60)
             # Nobody shall be led to a stack that is no more.
             (self.directory / "env").unlink(missing_ok=True)
         finally:
-            signal.signal(signal.SIGINT, heard)
+            for number, handler in heard.items():
+                signal.signal(number, handler)
 
     def is_running(self) -> bool:
-        """Returns whether supervisor answers."""
-        return self.settings.exists() and self.control("pid").returncode == 0
+        """Returns whether the stack's supervisor runs."""
+        return self.supervisor() is not None
 
-    def check(self) -> None:
-        """Raises RuntimeError if a process ended, which none does by itself, or if the stack was stopped."""
-        said = self.log("supervisord").read_text()
-        if ended := re.search(r"exited: ([\w-]+)|spawnerr: .*", said):
-            raise RuntimeError(f"{ended[1] or ended[0]} ended: see {self.log(ended[1] or 'supervisord')}")
-        if not self.is_running():
-            raise RuntimeError(f"the stack in {self.directory} was stopped")
+    def supervisor(self) -> psutil.Process | None:
+        """Returns supervisor's process. Not by its socket: systems clean /tmp, and the stack would be lost."""
+        try:
+            process = psutil.Process(int((self.directory / "supervisord.pid").read_text()))
+            # After a restart of the machine the number may be someone else's.
+            return process if is_alive(process) and str(self.settings) in process.cmdline() else None
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess, psutil.AccessDenied):
+            return None
 
     def wait_for(self, condition: Callable[[], object], what: str, timeout_s: float):
         """Returns the condition's first true value; RuntimeError if meanwhile a process of the stack ends."""
+        log = self.log("supervisord")
+        known = len(log.read_text())
 
         def met() -> object:
-            self.check()
+            if ended := re.search(r"exited: ([\w-]+)|spawnerr: .*", log.read_text()[known:]):
+                raise RuntimeError(f"{ended[1] or ended[0]} ended: see {self.log(ended[1] or 'supervisord')}")
+            if not self.is_running():
+                raise RuntimeError(f"the stack in {self.directory} was stopped")
             return condition()
 
         return wait_for(met, what, timeout_s)
@@ -205,14 +224,33 @@ def ports_from(first: int, count: int) -> list[int]:
     return ports
 
 
-def wait_for(condition: Callable[[], object], what: str, timeout_s: float, every_s: float = 0.3):
-    """Returns the condition's first true value; TimeoutError names what did not come."""
-    deadline = time.monotonic() + timeout_s
+def wait_for(
+    condition: Callable[[], object],
+    what: str,
+    timeout_s: float,
+    every_s: float = 0.3,
+    progress: Callable[[], object] = lambda: None,
+):
+    """Returns the condition's first true value; TimeoutError names what did not come.
+
+    The time is counted anew whenever `progress` returns something else than before.
+    """
+    seen, deadline = progress(), time.monotonic() + timeout_s
     while not (value := condition()):
+        if (now := progress()) != seen:
+            seen, deadline = now, time.monotonic() + timeout_s
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {timeout_s:.0f} s in vain for {what}")
         time.sleep(every_s)
     return value
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Returns whether the process runs. One that ended and that nobody has asked for does not (containers)."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def tool(name: str) -> str:
@@ -222,8 +260,9 @@ def tool(name: str) -> str:
 
 def supervisor_settings(socket_file: Path, directory: Path) -> str:
     """Returns supervisor's own part of its settings file."""
+    root, directory = escaped(ROOT), escaped(directory)
     return f"""[supervisord]
-directory = {ROOT}
+directory = {root}
 logfile = {directory}/log/supervisord.log
 pidfile = {directory}/supervisord.pid
 [unix_http_server]
@@ -236,15 +275,21 @@ serverurl = unix://{socket_file}
 """
 
 
+def escaped(text: object) -> str:
+    """Returns the text as supervisor's settings file has it: there %(name)s is expanded, so a literal % is doubled."""
+    return str(text).replace("%", "%%")
+
+
 def program_settings(program: Program, log: Path) -> str:
     """Returns a program's part of supervisor's settings file."""
-    # supervisor expands %(name)s in its file; so a literal % is doubled.
-    command = shlex.join(program.command).replace("%", "%%")
-    environment = ",".join(f'{name}="{value}"' for name, value in program.environment.items()).replace("%", "%%")
+    # Through env: supervisor's own `environment` knows no escapes, so not every value can be written in it.
+    variables = [f"{name}={value}" for name, value in program.environment.items()]
+    command = escaped(shlex.join(["/usr/bin/env", *variables, *program.command]))
+    # What follows " ;" or " #" would be a comment. The log file's name is expanded twice.
+    command = command.replace(" ;", " '';").replace(" #", " ''#")
     return f"""[program:{program.name}]
 command = {command}
-environment = {environment}
-stdout_logfile = {log}/{program.name}.log
+stdout_logfile = {escaped(escaped(log))}/{program.name}.log
 redirect_stderr = true
 autorestart = true
 startsecs = 1

@@ -5,10 +5,10 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from datetime import date
 
-from local_cloud import flink, spark, terraform, trino
-from local_cloud.counts import last_positions
-from local_cloud.stack import Stack, programs
+from local_cloud import counts, flink, spark, terraform, trino
+from local_cloud.stack import Stack, programs, wait_for
 
 
 def start(stack: Stack) -> dict[str, str]:
@@ -49,15 +49,28 @@ def drain(stack: Stack) -> str:
     job = flink.running_job(stack)
     if job is None:
         raise RuntimeError(f"the detector does not run: see {stack.log('flink-jobmanager')}")
-    flink.wait_until_read(stack, job, last_positions(stack.outputs()["raw_stream_name"]))
+    flink.wait_until_read(stack, job, counts.last_positions(stack.outputs()["raw_stream_name"]))
     return flink.drain(stack, job)
 
 
-def curate(stack: Stack, from_date: str, to_date: str) -> dict:
-    """Returns the counts of one run of the curate job over the days of arrival, both included."""
+def wait_until_delivered(stack: Stack) -> int:
+    """Returns how many lines the raw bucket holds when it has everything that stream 1 holds now."""
     stack.enter()
     outputs = stack.outputs()
-    days = {"--from_date": from_date, "--to_date": to_date}
+    expected = counts.records(outputs["raw_stream_name"])
+    raw = counts.RawEvents(outputs["raw_bucket"])
+    what = f"Firehose to deliver {expected} records, see {stack.log('firehose')}"
+    wait_for(lambda: raw.count() >= expected, what, timeout_s=60, every_s=1, progress=raw.count)
+    return raw.count()
+
+
+def curate(stack: Stack, from_date: date, to_date: date) -> dict:
+    """Returns the counts of one run of the curate job over the days of arrival, both included."""
+    if from_date > to_date:
+        raise RuntimeError(f"the first day, {from_date}, is after the last, {to_date}: swap them")
+    stack.enter()
+    outputs = stack.outputs()
+    days = {"--from_date": str(from_date), "--to_date": str(to_date)}
     return spark.run_job(stack, outputs["curate_job_name"], days | {"--run_id": str(uuid.uuid4())})
 
 

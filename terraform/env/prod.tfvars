@@ -1,5 +1,8 @@
 environment = "prod"
 
+# Beside dev in one account, names must differ.
+prefix = "prod-"
+
 raw_stream_shard_count   = 2
 alert_stream_shard_count = 1
 

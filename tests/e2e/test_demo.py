@@ -95,6 +95,21 @@ def test_ctrl_c_leaves_no_process_and_no_port(tmp_path: Path) -> None:
         socket.create_server(("127.0.0.1", port)).close()
 
 
+def test_a_file_without_events_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "empty.csv"
+    file.write_text(",".join(COLUMNS) + "\n")
+    assert refusal(file) == f"error: {file} holds no event in the contract's shape: nothing to replay"
+
+
+@pytest.mark.skipif(SAMPLE.exists(), reason="the real sample proves more")
+def test_each_bot_among_look_alike_shoppers_is_found(tmp_path: Path) -> None:
+    demo = start_demo(shop_file(tmp_path), "--bursts", "3")
+    out, err = demo.communicate(timeout=600)
+    assert demo.returncode == 0, out + err
+    summary = json.loads((HOME / "demo" / "summary.json").read_text())
+    assert [summary[name] for name in ("labelled_bursts", "found_bursts", "notifications")] == [3, 3, 3]
+
+
 @pytest.mark.skipif(not SAMPLE.exists(), reason=f"the real sample is not there: {SAMPLE.name}")
 @pytest.mark.parametrize("bursts", [0, 3])
 def test_real_shoppers_raise_no_alarm_and_each_bot_does(bursts: int) -> None:

@@ -84,15 +84,14 @@ def platform(stack: Stack) -> Iterator[Platform]:
     platform = Platform(stack, outputs, notices, [data for _, data in records], started_at)
     steps.start_detector(stack, savepoint=steps.drain(stack))
     counts.wait_until_handled(stack, outputs)
-    raw = counts.RawEvents(outputs["raw_bucket"])
-    wait_for(lambda: raw.count() >= len(records), "all records in the raw bucket", timeout_s=60)
+    assert steps.wait_until_delivered(stack) == len(records)
     platform.etl_counts = curate(platform)
     yield platform
 
 
 def curate(platform: Platform) -> dict:
     """Returns the counts of a run over all that has arrived, also where midnight has passed meanwhile."""
-    return steps.curate(platform.stack, f"{platform.started_at:%F}", f"{datetime.now(UTC):%F}")
+    return steps.curate(platform.stack, platform.started_at.date(), datetime.now(UTC).date())
 
 
 def instant(text: str) -> datetime:

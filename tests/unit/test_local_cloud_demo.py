@@ -30,12 +30,12 @@ STORED = "curated_rows + duplicate_rows + quarantined_rows = raw_events"
 
 
 def test_a_run_that_accounts_for_everything_has_no_faults() -> None:
-    assert faults(GOOD) == []
+    assert faults(GOOD, 5) == []
 
 
 def test_a_run_without_bots_has_no_faults() -> None:
     quiet = dict.fromkeys(("labelled_bursts", "found_bursts", "alert_records", "incidents", "notifications"), 0)
-    assert faults(GOOD | quiet | {"injected_events": 0, "input_rows": 50_040}) == []
+    assert faults(GOOD | quiet | {"injected_events": 0, "input_rows": 50_040}, 0) == []
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,10 @@ def test_a_run_without_bots_has_no_faults() -> None:
         ({"duplicate_rows": 21}, [f"{STORED}: 50,031 is not 50,030"]),
         ({"quarantined_rows": 0}, [f"{STORED}: 50,023 is not 50,030"]),
         ({"missing_events": 1}, ["missing_events = 0: 1 is not 0"]),
-        ({"labelled_bursts": 6}, ["found_bursts = labelled_bursts: 5 is not 6"]),
+        (
+            {"labelled_bursts": 6},
+            ["labelled_bursts = BURSTS: 6 is not 5", "found_bursts = labelled_bursts: 5 is not 6"],
+        ),
         # A dead detector.
         ({"found_bursts": 0}, ["found_bursts = labelled_bursts: 0 is not 5"]),
         ({"falsely_flagged_users": 1}, ["falsely_flagged_users = 0: 1 is not 0"]),
@@ -72,13 +75,19 @@ def test_a_run_without_bots_has_no_faults() -> None:
     ],
 )
 def test_each_number_that_does_not_add_up_is_named(change: dict[str, int], lines: list[str]) -> None:
-    assert faults(GOOD | change) == lines
+    assert faults(GOOD | change, 5) == lines
 
 
 def test_faults_of_different_kinds_are_all_named() -> None:
-    lines = faults(GOOD | {"missing_events": 2, "found_bursts": 4, "notifications": 5})
+    lines = faults(GOOD | {"missing_events": 2, "found_bursts": 4, "notifications": 5}, 5)
     assert lines == [
         "missing_events = 0: 2 is not 0",
         "found_bursts = labelled_bursts: 4 is not 5",
         "notifications = incidents: 5 is not 6",
     ]
+
+
+def test_a_run_in_which_no_bot_was_mixed_in_although_asked_for_is_not_good() -> None:
+    quiet = dict.fromkeys(("labelled_bursts", "found_bursts", "alert_records", "incidents", "notifications"), 0)
+    lines = faults(GOOD | quiet | {"injected_events": 0, "input_rows": 50_040}, 3)
+    assert lines == ["labelled_bursts = BURSTS: 0 is not 3"]

@@ -1,0 +1,94 @@
+"""What people type: the README's steps on one machine, and what make says when something is missing."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from local_cloud.stack import ROOT
+from simulator.generate import write
+
+HOME = ROOT / "build" / "e2e" / "make"
+
+
+def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """Returns how make ended, called as by someone without an AWS account."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MAKE", "MFLAGS"))}
+    nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    variables = ours | nowhere | {"AWS_EC2_METADATA_DISABLED": "true"} | environment
+    return subprocess.run(["make", *arguments], cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+
+
+def errors(*arguments: str, **environment: str) -> list[str]:
+    """Returns the lines of an error that make must end with, without make's own."""
+    result = make(*arguments, **environment)
+    assert result.returncode != 0
+    return [line for line in result.stderr.splitlines() if not line.startswith("make")]
+
+
+def test_the_steps_of_the_readme_on_one_machine(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text()
+    [block] = [text for text in re.findall(r"```sh\n(.*?)```", readme, re.DOTALL) if "make up" in text]
+    commands = [line.split("#")[0].split()[1:] for line in block.splitlines() if line.startswith("make ")]
+    assert [command[0] for command in commands] == ["up", "simulate", "etl", "insights", "down"]
+    data = tmp_path / "shop.csv"
+    write(data, 2000, 1.0, 1, 1_583_100_000)
+    said = {}
+    try:
+        for command in commands:
+            result = make(*command, f"BUILD={HOME}", f"DATA={data}", "BURSTS=2")
+            assert result.returncode == 0, result.stdout + result.stderr
+            said[command[0]] = result
+    finally:
+        make("down", f"BUILD={HOME}")
+    assert "(0 malformed)" in said["simulate"].stderr
+    counts = json.loads(said["etl"].stdout)
+    assert counts["curated_rows"] + counts["duplicate_rows"] == counts["raw_rows"] > 2000
+    assert "Unique visitors per day" in said["insights"].stdout
+    assert said["down"].stderr == "stopped\n"
+    lines = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    assert not [line for line in lines if any(str(HOME) in part for part in line)]
+
+
+@pytest.mark.parametrize("task", ["etl", "insights", "simulate"])
+def test_a_local_step_without_a_stack_says_how_to_start_one(task: str) -> None:
+    line = "error: no local stack: start one with 'make up'"
+    assert errors(task, "ENV=local", f"BUILD={HOME}/none") == [line]
+
+
+@pytest.mark.parametrize("task", ["simulate", "etl", "insights", "plan", "deploy", "destroy"])
+def test_aws_without_credentials_names_the_way_without_an_account(task: str) -> None:
+    [line] = errors(task)
+    assert line == (
+        "error: no access to AWS (Unable to locate credentials): log in to your account, or use ENV=local after "
+        "`make up`"
+    )
+
+
+def test_a_shell_that_points_at_the_local_stack_cannot_touch_aws() -> None:
+    [line] = errors("destroy", AWS_ENDPOINT_URL="http://127.0.0.1:1")
+    assert line.startswith("error: this shell points at another cloud")
+
+
+def test_an_unknown_environment_is_named() -> None:
+    [line] = errors("deploy", "ENV=prdo")
+    assert line.startswith("error: ENV is 'prdo', but there is no terraform/env/prdo.tfvars")
+
+
+def test_a_file_that_is_not_there_is_named_before_anything_is_installed() -> None:
+    expected = ["error: DATA is 'missing.csv', which is no file: give the path of a .csv or .csv.gz"]
+    assert errors("demo", "DATA=missing.csv") == expected
+
+
+@pytest.mark.parametrize("missing", ["terraform", "mvn"])
+def test_a_tool_that_is_missing_is_named(tmp_path: Path, missing: str) -> None:
+    for name in ("bash", "make", "python3", "terraform", "mvn"):
+        if name != missing:
+            (tmp_path / name).symlink_to(shutil.which(name))
+    expected = [f'error: {missing} is not on the PATH: install it first (README, "You need")']
+    assert errors("install", PATH=str(tmp_path)) == expected
