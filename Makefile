@@ -6,9 +6,11 @@ ENV    ?= dev
 DATA   ?= build/data/look-alike.csv.gz
 # How many labelled burst bots to mix in.
 BURSTS ?= 5
-# Replay speed: max, or a factor of the data's own pace. Event times: own, or live (moved to now).
-SPEED  ?= max
-TIME   ?= own
+# Replay speed: a factor of the data's own pace; by default as fast as it goes. Event times: now (the first event happens
+# now, gaps stay) or original. Further options of `python -m simulator replay`, such as --rate 200 or --aggregate.
+SPEED  ?=
+TIME   ?= now
+ARGS   ?=
 # Days (UTC, included) for etl: of arrival, default today. For insights: of the events, default all.
 FROM   ?=
 TO     ?=
@@ -35,12 +37,13 @@ SHELL := /bin/bash
 export CHECKPOINT_DISABLE := 1
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help require data-file access aws install build demo up down status simulate drain etl insights \
-        init plan deploy destroy test test-unit test-terraform test-detection test-glue test-e2e lint format clean
+.PHONY: help require data-file access aws install build demo up down status simulate upload drain etl insights \
+        init plan deploy destroy test test-unit test-terraform test-simulator test-detection \
+        test-glue test-e2e bench-simulator lint format clean
 
 help: ## list all tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "  with ENV=dev|prod|local (default dev), DATA=file.csv[.gz], BURSTS=n, SPEED=max|x, TIME=own|live, FROM=, TO=, PORT=, PYTHON="
+	@echo "  with ENV=dev|prod|local (default dev), DATA=file.csv[.gz], BURSTS=n, SPEED=x, TIME=now|original, ARGS=, FROM=, TO=, PORT=, PYTHON="
 
 ##@ One machine
 
@@ -88,11 +91,14 @@ aws:
 
 simulate: data-file access install $(MADE_DATA) ## replay DATA with BURSTS bots into stream 1
 	@$(ENTER); mkdir -p build/simulate && $(RUN) simulator replay "$(DATA)" --stream $(call OUTPUT,raw_stream_name) \
-	  --bursts $(BURSTS) --speed $(SPEED) --time $(TIME) \
-	  --malformed build/simulate/malformed.jsonl --labels build/simulate/labels.json
+	  --bursts $(BURSTS) --time $(TIME) $(if $(SPEED),--speed $(SPEED)) \
+	  --malformed build/simulate/malformed.jsonl --labels build/simulate/labels.json $(ARGS)
 ifeq ($(ENV),local)
 	@$(LOCAL_CLOUD) drain
 endif
+
+upload: data-file access install ## put DATA and a sample of it into the raw bucket, unpacked too
+	@$(ENTER); $(RUN) simulator upload "$(DATA)" --bucket $(call OUTPUT,raw_bucket)
 
 etl: access install ## run the curate job over what arrived FROM..TO
 ifeq ($(ENV),local)
@@ -179,7 +185,7 @@ $(LOOK_ALIKE): $(wildcard src/simulator/*.py) | .venv/installed
 
 ##@ Tests
 
-test: lint test-unit test-terraform test-detection test-glue test-e2e ## all tests
+test: lint test-unit test-terraform test-simulator test-detection test-glue test-e2e ## all tests
 
 test-unit: install build ## Python tests that need no stack
 	.venv/bin/pytest tests/unit tests/contract
@@ -189,6 +195,9 @@ test-terraform: install build ## Terraform's own tests, at plan
 	terraform -chdir=terraform validate
 	terraform -chdir=terraform test
 
+test-simulator: install ## the simulator against an emulator, with faults
+	.venv/bin/pytest tests/integration/simulator
+
 test-detection: install build ## the rules on real Flink
 	src/detector/.venv/bin/python -m pytest tests/integration/detection
 
@@ -197,6 +206,9 @@ test-glue: install ## the curate job on real Spark and Iceberg
 
 test-e2e: install build ## the whole platform on the local stack
 	.venv/bin/pytest tests/e2e
+
+bench-simulator: install ## the simulator beside other senders, in build/bench/simulator.json
+	PYTHONPATH=src .venv/bin/python bench/simulator.py
 
 lint: install ## style of Python and SQL
 	.venv/bin/ruff check .

@@ -8,13 +8,14 @@ from pathlib import Path
 import boto3
 
 from insights.engines import Engine
+from local_cloud.firehose import user_records
 from local_cloud.shards import read_all
 from local_cloud.stack import Stack, wait_for
 
 
 def records(stream: str) -> int:
-    """Returns how many records a Kinesis stream holds."""
-    return sum(1 for _ in read_all(stream))
+    """Returns how many records a Kinesis stream holds; those that a producer packed into one are counted one by one."""
+    return sum(len(user_records(record["Data"])) for record in read_all(stream))
 
 
 def last_positions(stream: str) -> dict[str, str]:

@@ -101,7 +101,7 @@ class Demo:
         """Returns the simulator's own counts of what it read, refused, added and sent."""
         side_files = {name: self.directory / f"{name}.{end}" for name, end in SIDE_FILES.items()}
         command = [sys.executable, "-m", "simulator", "replay", str(self.data), "--stream", stream, "--json"]
-        command += ["--bursts", str(self.bursts), "--time", "own", "--speed", "max"]
+        command += ["--bursts", str(self.bursts), "--time", "original", "--speed", "max"]
         for name, file in side_files.items():
             command += [f"--{name}", str(file)]
         result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)

@@ -15,11 +15,17 @@ from pathlib import Path
 from random import Random
 from typing import Any, TextIO
 
+import boto3
+import smart_open
+from botocore.exceptions import BotoCoreError, ClientError
+
 from simulator.attack import Attack, AttackError
 from simulator.generate import write
-from simulator.kinesis import SendError, Writer, connect
-from simulator.replay import Replay, write_ledger
+from simulator.kinesis import SendError, Stream, Writer, connect, explain
+from simulator.replay import Pace, Replay, Resume, Selection, Summary, write_ledger
+from simulator.sinks import AggregatingSink, FileSink, Sink, StreamSink
 from simulator.source import Malformed, Source, SourceError
+from simulator.upload import UploadError, progress, send, uploads
 
 NOT_ACKNOWLEDGED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -33,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, NOT_ACKNOWLEDGED)
     except (SourceError, AttackError) as error:
         return _fail(error, BAD_INPUT)
+    except (BotoCoreError, ClientError) as error:  # an output on S3
+        return _fail(explain(error), NOT_ACKNOWLEDGED)
     except OSError as error:  # an output that cannot be written; a full disk or a closed pipe comes without its name
         name = f"{error.filename}: " if error.filename else "an output cannot be written: "
         return _fail(f"{name}{error.strerror}; give another path", BAD_INPUT)
@@ -41,15 +49,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def replay(options: argparse.Namespace) -> int:
+    if conflict := _conflict(options):
+        return _fail(conflict, BAD_INPUT)
     with ExitStack() as stack, _until_interrupted() as interrupted:
         # The ends of the file and of the options are tried before the first record is sent.
-        ledger = _side_file(stack, options.ledger)
+        # What a resumed replay acknowledged before stays in its ledger.
+        goes_on = options.resume and options.resume.exists()
+        ledger = _side_file(stack, options.ledger, "a" if goes_on else "w")
         labels = _side_file(stack, options.labels)
         malformed = _side_file(stack, options.malformed) or sys.stderr
-        writer = Writer(
-            connect(), options.stream, write_ledger(ledger) if ledger else lambda tags: None, rng=Random(options.seed)
-        )
         source = Source(options.data, options.limit)
+        sink = _sink(stack, options, ledger)
         attack = Attack(options.bursts, options.seed) if options.bursts else None
 
         def keep(row: Malformed) -> None:
@@ -57,40 +67,96 @@ def replay(options: argparse.Namespace) -> int:
 
         run = Replay(
             source,
-            writer,
+            sink,
             attack=attack,
+            selection=Selection(options.start, options.until, options.part),
             time=options.time,
-            speed=options.speed,
+            pace=Pace(options.speed, options.rate),
+            loop=options.loop,
+            partition_key=options.partition_key,
+            resume=Resume(options.resume, _what(options)) if options.resume else None,
             malformed=keep,
-            with_event_ids=ledger is not None,
+            max_malformed=options.max_malformed,
             stopped=interrupted,
         )
+        error = None
         try:
             run.run()
-        except (SendError, SourceError, AttackError):
-            if not writer.put_records:
+        except (SendError, SourceError, AttackError) as fault:
+            if not sink.put_events:
                 raise  # nothing was begun: the error alone says it best
-            error = sys.exception()
-        else:
-            error = None
+            error = fault
         if labels:
             json.dump(attack.labels() if attack else [], labels, indent=2)
             labels.write("\n")
         summary = run.summary()
         if options.json:
             print(json.dumps(summary.as_dict()), flush=True)
-        print(
-            f"read {summary.input_rows:,} rows ({summary.malformed_rows:,} malformed), "
-            f"injected {summary.injected_events:,} events, sent {writer.put_records:,}, "
-            f"acknowledged {summary.sent_events:,} ({summary.retries:,} retries) in {summary.seconds:.1f} s",
-            file=sys.stderr,
-        )
-    if error or summary.sent_events != writer.put_records:
+        print(_last_line(summary, sink), file=sys.stderr)
+    if isinstance(error, SourceError | AttackError):
+        return _fail(error, BAD_INPUT)
+    if error or summary.sent_events != sink.put_events:
         return _fail(error or "not every event was acknowledged", NOT_ACKNOWLEDGED)
     if interrupted():
         return INTERRUPTED
     if source.damage:
-        return _fail(f"{source.path}: {source.damage}; what could be read was sent", BAD_INPUT)
+        return _fail(f"{source.damage}; what could be read was sent", BAD_INPUT)
+    return 0
+
+
+def _conflict(options: argparse.Namespace) -> str | None:
+    """Options that exclude each other, with the next step; None if there are none."""
+    if options.resume and not options.stream:
+        return "--resume needs --stream: an output is always written from its start"
+    if options.ledger and (options.aggregate or not options.stream):
+        return "--ledger names single records: it needs --stream, without --aggregate"
+    if options.loop and options.bursts:
+        return "--loop cannot repeat --bursts: a bot attacks once; leave out one of them"
+    return None
+
+
+def _sink(stack: ExitStack, options: argparse.Namespace, ledger: TextIO | None) -> Sink:
+    if options.dry_run:
+        return FileSink()
+    if options.output:
+        try:
+            return FileSink(stack.enter_context(smart_open.open(options.output, "w", encoding="utf-8")))
+        except (NotImplementedError, ValueError, ImportError) as error:  # of ftp:// and other addresses
+            raise SourceError(f"{options.output}: no such address; give a local path or an s3:// address") from error
+    stream = Stream(connect(), options.stream)
+    writer = Writer(
+        stream,
+        write_ledger(ledger) if ledger else lambda tags: None,
+        strict_order=options.strict_order,
+        rng=Random(options.seed),
+    )
+    return AggregatingSink(writer, stream.shards) if options.aggregate else StreamSink(writer, ledger is not None)
+
+
+def _what(options: argparse.Namespace) -> dict[str, Any]:
+    """What must be the same for a replay to go on where another was."""
+    names = ("data", "stream", "bursts", "seed", "start", "until", "part", "limit", "time", "partition_key", "loop")
+    return {name: json.loads(json.dumps(getattr(options, name))) for name in names}
+
+
+def _last_line(summary: Summary, sink: Sink) -> str:
+    skipped = f", skipped {summary.skipped_events:,} acknowledged before" if summary.skipped_events else ""
+    overtaken = f", {summary.overtakings:,} overtaken" if summary.overtakings else ""
+    return (
+        f"read {summary.input_rows:,} rows ({summary.malformed_rows:,} malformed), injected "
+        f"{summary.injected_events:,} events{skipped}, sent {sink.put_events:,}, acknowledged "
+        f"{summary.sent_events:,} ({summary.retries:,} retries{overtaken}) in {summary.seconds:.1f} s"
+    )
+
+
+def upload(options: argparse.Namespace) -> int:
+    s3 = boto3.client("s3")
+    try:
+        for one in uploads(options.data):
+            send(s3, options.bucket, one, progress)
+    except UploadError as error:
+        return _fail(error, NOT_ACKNOWLEDGED)
+    print(f"s3://{options.bucket}: all of {options.data} is there", file=sys.stderr)
     return 0
 
 
@@ -109,32 +175,70 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("replay", help="send a file of events to a stream")
     command.set_defaults(run=replay)
-    command.add_argument("data", metavar="DATA", type=Path, help=".csv or .csv.gz in the data set's format")
-    command.add_argument("--stream", required=True, metavar="NAME", help="name of the Kinesis stream")
     command.add_argument(
-        "--bursts", type=_at_least(int, 0), default=0, metavar="N", help="burst bots to mix in (default 0)"
+        "data",
+        metavar="DATA",
+        nargs="+",
+        help="files, folders, globs, s3:// objects or prefixes: .csv, .csv.gz, .csv.zip",
     )
-    command.add_argument("--seed", type=int, default=1, metavar="S", help="of the bots and of the backoff (default 1)")
+    target = command.add_mutually_exclusive_group(required=True)
+    target.add_argument("--stream", metavar="NAME", help="name of the Kinesis stream")
+    target.add_argument("--output", metavar="FILE", help="write the records to a file instead, one a line")
+    target.add_argument("--dry-run", action="store_true", help="send nothing: read, check and count")
     command.add_argument(
         "--time",
-        choices=("own", "live"),
-        default="own",
-        help="txn_timestamp: the event's own time, or shifted so that the first event is now",
+        choices=("original", "now"),
+        default="original",
+        help="txn_timestamp: the event's own time (default), or shifted so that the first event is now",
     )
-    command.add_argument(
+    pace = command.add_mutually_exclusive_group()
+    pace.add_argument(
         "--speed",
         type=_speed,
         default=None,
         metavar="max|X",
         help="divide the gaps between events by X (default max: none)",
     )
+    pace.add_argument("--rate", type=_above_0, metavar="N", help="send N events/s, whatever their gaps")
+    command.add_argument("--start", type=_start, metavar="TIME", help="leave out events before this time, UTC")
+    command.add_argument("--until", type=_start, metavar="TIME", help="leave out events from this time on, UTC")
     command.add_argument("--limit", type=_at_least(int, 1), metavar="ROWS", help="read only the first rows")
+    command.add_argument("--loop", action="store_true", help="begin again at the end, with later times, until Ctrl-C")
+    command.add_argument(
+        "--part", type=_part, metavar="I/N", help="send only the users of part I: N replays send everything once"
+    )
+    command.add_argument(
+        "--partition-key", choices=("user_id", "category_id"), default="user_id", help="(default user_id)"
+    )
+    command.add_argument("--aggregate", action="store_true", help="pack many events into each record, as the KPL does")
+    command.add_argument(
+        "--strict-order", action="store_true", help="keep each key's order also where the stream refuses entries"
+    )
+    command.add_argument(
+        "--resume", type=Path, metavar="FILE", help="note progress in the file, and go on from what it says"
+    )
+    command.add_argument(
+        "--bursts", type=_at_least(int, 0), default=0, metavar="N", help="burst bots to mix in (default 0)"
+    )
+    command.add_argument("--seed", type=int, default=1, metavar="S", help="of the bots and of the backoff (default 1)")
     command.add_argument(
         "--malformed", type=Path, metavar="FILE", help="rows that break the contract, as JSON lines (default: stderr)"
+    )
+    command.add_argument(
+        "--max-malformed",
+        type=_share,
+        default=0.01,
+        metavar="SHARE",
+        help="stop if more of the rows than this break the contract (default 0.01)",
     )
     command.add_argument("--labels", type=Path, metavar="FILE", help="the bots that were mixed in, as JSON")
     command.add_argument("--ledger", type=Path, metavar="FILE", help="event_id of each acknowledged record, one a line")
     command.add_argument("--json", action="store_true", help="print the summary as JSON to stdout")
+
+    command = commands.add_parser("upload", help="put a data file and a sample of it into a bucket")
+    command.set_defaults(run=upload)
+    command.add_argument("data", metavar="DATA", type=Path, help=".csv, .csv.gz or .csv.zip")
+    command.add_argument("--bucket", required=True, metavar="NAME", help="name of the bucket")
 
     command = commands.add_parser("generate", help="make look-alike data")
     command.set_defaults(run=generate)
@@ -164,13 +268,34 @@ def _at_least(kind: type, lowest: float) -> Any:
 
 
 def _speed(text: str) -> float | None:
+    return None if text == "max" else _above_0(text, "max, or a number above 0 such as 60")
+
+
+def _above_0(text: str, allowed: str = "a number above 0") -> float:
     try:
-        speed = None if text == "max" else float(text)
+        number = float(text)
     except ValueError:
-        speed = 0.0
-    if speed is not None and not 0 < speed < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; give max, or a number above 0 such as 60")
-    return speed
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; give {allowed}")
+    return number
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 to 1")
+    return share
+
+
+def _part(text: str) -> tuple[int, int]:
+    index, _, parts = text.partition("/")
+    if index.isdecimal() and parts.isdecimal() and 1 <= int(index) <= int(parts):
+        return int(index), int(parts)
+    raise argparse.ArgumentTypeError(f"{text!r} is no part such as 1/2 or 2/2")
 
 
 def _start(text: str) -> int:
@@ -187,8 +312,8 @@ def _out(text: str) -> Path:
     return Path(text)
 
 
-def _side_file(stack: ExitStack, path: Path | None) -> TextIO | None:
-    return stack.enter_context(path.open("w", encoding="utf-8")) if path else None
+def _side_file(stack: ExitStack, path: Path | None, mode: str = "w") -> TextIO | None:
+    return stack.enter_context(path.open(mode, encoding="utf-8")) if path else None
 
 
 @contextmanager

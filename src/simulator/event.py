@@ -67,7 +67,15 @@ def parse(row: Sequence[str]) -> Event:
 
 
 def encode(event: Event) -> bytes:
-    """The wire record: one compact JSON object. Written out, because `json` cannot write a Decimal."""
+    """The wire record: one compact JSON object."""
+    return f'{encode_head(event)}{event["txn_timestamp"]}"}}'.encode()
+
+
+def encode_head(event: Event) -> str:
+    """The wire record up to where the value of `txn_timestamp` begins.
+
+    Written out, because `json` cannot write a Decimal.
+    """
     code, brand, session = event["category_code"], event["brand"], event["user_session"]
     return (
         f'{{"event_time":{_quote(event["event_time"])},"event_type":{_quote(event["event_type"])},'
@@ -76,8 +84,8 @@ def encode(event: Event) -> bytes:
         f'"brand":{"null" if brand is None else _quote(brand)},'
         f'"price":{_two_decimals(event["price"])},"user_id":{event["user_id"]},'
         f'"user_session":{"null" if session is None else _quote(session)},'
-        f'"txn_timestamp":{_quote(event["txn_timestamp"])}}}'
-    ).encode()
+        f'"txn_timestamp":"'
+    )
 
 
 def event_id(event: Event) -> str:

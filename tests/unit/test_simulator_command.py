@@ -7,12 +7,15 @@ import re
 import signal
 import subprocess
 import sys
+import zipfile
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from aws_kinesis_agg.aggregator import messages_pb2
 from moto import mock_aws
 
 from simulator import replay
@@ -29,6 +32,7 @@ def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment without an account, an endpoint or a region."""
     for name in [name for name in os.environ if name.startswith("AWS_") and name != "AWS_CA_BUNDLE"]:
         monkeypatch.delenv(name)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers credentials
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -95,21 +99,30 @@ class TestReplay:
 
     def test_json_summary_is_all_of_stdout(self, stream: Stream, file, capsys: pytest.CaptureFixture[str]) -> None:
         arguments = ["replay", str(file(0, "bad", 5)), "--stream", "one", "--json", "--bursts", "3"]
-        assert main(arguments) == 0
+        assert main([*arguments, "--max-malformed", "0.5"]) == 0
         summary = json.loads(capsys.readouterr().out)
         assert summary.pop("seconds") >= 0
         injected = summary.pop("injected_events")
         assert injected >= 3 * 8
-        assert summary == {"input_rows": 3, "malformed_rows": 1, "sent_events": 2 + injected, "retries": 0}
+        assert summary == {
+            "input_rows": 3,
+            "malformed_rows": 1,
+            "skipped_events": 0,
+            "sent_events": 2 + injected,
+            "retries": 0,
+            "overtakings": 0,
+        }
         assert len(stream.records()) == 2 + injected
 
     def test_side_files(self, stream: Stream, file, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         malformed, labels, ledger = (tmp_path / name for name in ("malformed.jsonl", "labels.json", "ledger"))
-        arguments = ["replay", str(file(0, "bad", 5)), "--stream", "one", "--bursts", "2"]
+        path = file(0, "bad", 5)
+        arguments = ["replay", str(path), "--stream", "one", "--bursts", "2", "--max-malformed", "0.5"]
         arguments += ["--malformed", str(malformed), "--labels", str(labels), "--ledger", str(ledger)]
         assert main(arguments) == 0
 
         assert json.loads(malformed.read_text()) == {
+            "file": str(path),
             "line_number": 3,
             "reason": "1 columns, expected 9",
             "row": "bad",
@@ -124,7 +137,7 @@ class TestReplay:
     def test_malformed_rows_are_on_the_screen_without_a_file_for_them(
         self, stream: Stream, file, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert main(["replay", str(file(0, "bad")), "--stream", "one"]) == 0
+        assert main(["replay", str(file(0, "bad")), "--stream", "one", "--max-malformed", "1"]) == 0
         assert json.loads(said(capsys)[0])["line_number"] == 3
 
     def test_labels_without_bots_are_an_empty_list(self, stream: Stream, file, tmp_path: Path) -> None:
@@ -156,7 +169,172 @@ class TestReplay:
         ]
 
 
+def products(records: list[bytes]) -> list[int]:
+    """Returns the sorted product numbers of wire records."""
+    return sorted(json.loads(record)["product_id"] for record in records)
+
+
+class TestOptions:
+    def test_dry_run_checks_and_counts_without_an_account(self, file, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["replay", str(file(0, 1)), "--dry-run"]) == 0
+        assert said(capsys)[-1].startswith("read 2 rows (0 malformed), injected 0 events, sent 2, acknowledged 2 (0")
+
+    @pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz"])
+    def test_output_holds_the_records_a_stream_would_get(self, stream: Stream, file, tmp_path: Path, name: str) -> None:
+        path, out = file(0, 1, 2), tmp_path / name
+        assert main(["replay", str(path), "--output", str(out)]) == 0
+        assert main(["replay", str(path), "--stream", "one"]) == 0
+        lines = (gzip.decompress(out.read_bytes()) if name.endswith(".gz") else out.read_bytes()).splitlines()
+        assert products(lines) == [0, 1, 2]
+        assert sorted(lines) == sorted(stream.records())
+
+    def test_aggregate_holds_the_same_events(self, stream: Stream, file, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["replay", str(file(*range(40))), "--stream", "one", "--aggregate"]) == 0
+        records = stream.records()
+        aggregates = [messages_pb2.AggregatedRecord.FromString(record[4:-16]) for record in records]
+        assert len(aggregates) == 2, "one for each shard"
+        assert products([event.data for one in aggregates for event in one.records]) == list(range(40))
+        assert "sent 40, acknowledged 40 (0 retries)" in said(capsys)[-1]
+
+    def test_start_until_and_part_select(self, stream: Stream, file) -> None:
+        path = str(file(*range(0, 600, 10)))
+        times = ["--start", "2019-10-01 00:01:00", "--until", "2019-10-01T00:05:00Z"]
+        for part in ("1/2", "2/2"):
+            assert main(["replay", path, "--stream", "one", *times, "--part", part]) == 0
+        assert products(stream.records()) == list(range(6, 30))
+
+    def test_several_inputs_and_kinds(self, stream: Stream, file, tmp_path: Path) -> None:
+        first = file(0).read_bytes()
+        (tmp_path / "b.csv.gz").write_bytes(gzip.compress(file(0, 1).read_bytes()))
+        with zipfile.ZipFile(tmp_path / "c.csv.zip", "w") as archive:
+            archive.writestr("c.csv", first)
+        assert main(["replay", str(tmp_path / "?.csv.gz"), str(tmp_path / "c.csv.zip"), "--stream", "one"]) == 0
+        assert products(stream.records()) == [0, 0, 1]
+
+    def test_category_as_partition_key(self, stream: Stream, file) -> None:
+        assert main(["replay", str(file(*range(9))), "--stream", "one", "--partition-key", "category_id"]) == 0
+        shards = set()
+        for shard in stream.client.list_shards(StreamName="one")["Shards"]:
+            iterator = stream.client.get_shard_iterator(
+                StreamName="one", ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+            )["ShardIterator"]
+            for record in stream.client.get_records(ShardIterator=iterator)["Records"]:
+                shards.add((shard["ShardId"], record["PartitionKey"]))
+        assert len(shards) == 1
+        assert shards.pop()[1] == "2"
+
+    def test_strict_order_needs_more_calls_and_sends_the_same(self, stream: Stream, file) -> None:
+        row = "2019-10-01 00:00:00 UTC,view,{},2,a.b,,33.20,7,s"
+        assert main(["replay", str(file(*map(row.format, range(5)))), "--stream", "one", "--strict-order"]) == 0
+        assert [json.loads(record)["product_id"] for record in stream.records()] == list(range(5))
+
+    def test_time_now_moves_the_first_event_to_now(self, stream: Stream, file, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(replay.Clock, "now_ms", lambda self: (START + 86_400) * 1000 + 7)
+        assert main(["replay", str(file(100, 105)), "--stream", "one", "--time", "now"]) == 0
+        assert sorted(json.loads(record)["txn_timestamp"] for record in stream.records()) == [
+            "2019-10-02T00:00:00.007Z",
+            "2019-10-02T00:00:05.007Z",
+        ]
+
+    def test_rate(self, stream: Stream, file, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = FakeClock()
+        monkeypatch.setattr(replay, "Clock", lambda: clock)
+        assert main(["replay", str(file(0, 0, 9000)), "--stream", "one", "--rate", "4"]) == 0
+        assert clock.seconds == pytest.approx(0.5)
+
+    def test_resume_goes_on_and_keeps_the_ledger(
+        self, stream: Stream, file, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path, state, ledger = file(0, 0, 3600, 3600), tmp_path / "state", tmp_path / "ledger"
+        arguments = ["replay", str(path), "--stream", "one", "--speed", "60", "--time", "now"]
+        arguments += ["--resume", str(state), "--ledger", str(ledger)]
+        monkeypatch.setattr(replay, "Clock", InterruptedClock)
+        assert main(arguments) == 130
+        monkeypatch.setattr(replay, "Clock", FakeClock)
+        assert main(arguments) == 0
+        assert products(stream.records()) == [0, 1, 2, 3]
+        assert len({json.loads(record)["txn_timestamp"] for record in stream.records()}) == 2, "one shift for both"
+        assert sorted(ledger.read_text().split()) == sorted(event_id(json.loads(one)) for one in stream.records())
+        assert "skipped 2 acknowledged before, sent 2, acknowledged 2" in capfd.readouterr().err.splitlines()[-1]
+
+    def test_resume_with_other_options_is_refused(
+        self, stream: Stream, file, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        arguments = ["replay", str(file(0)), "--stream", "one", "--resume", str(tmp_path / "state")]
+        assert main(arguments) == 0
+        capsys.readouterr()
+        assert main([*arguments, "--limit", "5", "--part", "1/1"]) == 2
+        assert said(capsys) == [
+            f"error: {tmp_path}/state: of a replay with other part, limit; repeat its options, or give another file"
+        ]
+
+    def test_loop_ends_with_ctrl_c(self, stream: Stream, file, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = FakeClock(interrupt_at=25)
+        monkeypatch.setattr(replay, "Clock", lambda: clock)
+        assert main(["replay", str(file(0, 9)), "--stream", "one", "--speed", "1", "--loop"]) == 130
+        assert sorted(json.loads(record)["txn_timestamp"][14:19] for record in stream.records()) == [
+            "00:00", "00:09", "00:10", "00:19", "00:20"
+        ]  # fmt: skip
+
+
 class TestReplayFails:
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--dry-run", "--resume", "state"], "--resume needs --stream: an output is always written from its start"),
+            (["--output", "o", "--resume", "s"], "--resume needs --stream: an output is always written from its start"),
+            (["--dry-run", "--ledger", "l"], "--ledger names single records: it needs --stream, without --aggregate"),
+            (
+                ["--stream", "one", "--ledger", "l", "--aggregate"],
+                "--ledger names single records: it needs --stream, without --aggregate",
+            ),
+            (
+                ["--stream", "one", "--loop", "--bursts", "1"],
+                "--loop cannot repeat --bursts: a bot attacks once; leave out one of them",
+            ),
+        ],
+    )
+    def test_options_that_exclude_each_other(
+        self, file, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+    ) -> None:
+        assert main(["replay", str(file(0)), *options]) == 2
+        assert said(capsys) == [f"error: {message}"]
+
+    def test_too_many_malformed_rows(self, stream: Stream, file, tmp_path: Path, capsys) -> None:
+        path = file(*range(98), "bad", "bad")
+        assert main(["replay", str(path), "--stream", "one", "--malformed", str(tmp_path / "m")]) == 2
+        assert said(capsys)[-1] == (
+            "error: 2 of the first 100 rows are malformed, allowed is a share of 0.01; "
+            "see why in the --malformed file, or allow more with --max-malformed"
+        )
+        assert len((tmp_path / "m").read_text().splitlines()) == 2
+
+    @pytest.mark.parametrize("output", ["{}/no folder/out", "ftp://host/out"])
+    def test_output_that_cannot_be_written(self, file, tmp_path: Path, capsys, output: str) -> None:
+        assert main(["replay", str(file(0)), "--output", output.format(tmp_path)]) == 2
+        (line,) = said(capsys)
+        assert line.startswith(f"error: {output.format(tmp_path)}: ")
+
+    @pytest.mark.parametrize("option", ["--output", "data"])
+    def test_s3_address_that_does_not_exist(
+        self, stream: Stream, file, capsys: pytest.CaptureFixture[str], option: str
+    ) -> None:
+        address = "s3://nobody/a.csv"
+        arguments = [str(file(0)), "--output", address] if option == "--output" else [address, "--dry-run"]
+        assert main(["replay", *arguments]) != 0
+        (line,) = said(capsys)
+        assert line.startswith("error: ")
+        assert "nobody" in line or "NoSuchBucket" in line
+
+    def test_resume_file_in_a_folder_that_is_missing_fails_before_anything_is_sent(
+        self, stream: Stream, file, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = tmp_path / "no folder" / "state"
+        assert main(["replay", str(file(0)), "--stream", "one", "--resume", str(path)]) == 2
+        (line,) = said(capsys)
+        assert line.endswith("No such file or directory; give another path")
+        assert stream.records() == []
+
     @pytest.mark.parametrize("bursts", ["0", "2"])
     @pytest.mark.parametrize("name", ["missing.csv", "missing.csv.gz"])
     def test_missing_path(
@@ -165,7 +343,7 @@ class TestReplayFails:
         path = tmp_path / name
         assert main(["replay", str(path), "--stream", "one", "--bursts", bursts]) == 2
         assert said(capsys) == [
-            f"error: {path}: No such file or directory; give the path of a .csv or .csv.gz file",
+            f"error: {path}: No such file or directory; give the path of a .csv or .csv.gz or .csv.zip file",
         ]
 
     def test_wrong_header(self, stream: Stream, file, capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,35 +407,65 @@ class TestReplayFails:
         class Refusing:
             """Takes only product 0."""
 
-            def put_records(self, Records: list[dict[str, Any]], **_: str) -> dict[str, Any]:
-                return {
-                    "Records": [
-                        {} if b'"product_id":0,' in entry["Data"] else {"ErrorCode": "InternalFailure"}
-                        for entry in Records
-                    ]
-                }
+            def __init__(self, client: Any, name: str) -> None:
+                self.name = name
 
-        monkeypatch.setattr("simulator.__main__.connect", Refusing)
+            def put_records(self, entries: list[str]) -> list[dict[str, Any]]:
+                return [
+                    {}
+                    if b'"product_id":0,' in b64decode(json.loads(entry)["Data"])
+                    else {"ErrorCode": "InternalFailure"}
+                    for entry in entries
+                ]
+
+        monkeypatch.setattr("simulator.__main__.Stream", Refusing)
         monkeypatch.setattr("simulator.kinesis.BACKOFF_CAP_S", 0)
         ledger = tmp_path / "ledger"
         assert main(["replay", str(file(0, 1)), "--stream", "one", "--ledger", str(ledger), "--json"]) == 1
         captured = capsys.readouterr()
         assert json.loads(captured.out)["sent_events"] == 1
-        assert "sent 2, acknowledged 1 (19 retries)" in captured.err
+        assert "sent 2, acknowledged 1 (20 retries)" in captured.err
         assert captured.err.splitlines()[-1].startswith("error: stream one refused 1 records 20 times, the first with")
         assert len(ledger.read_text().split()) == 1
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["replay", "a.csv"], "the following arguments are required: --stream"),
+            (["replay", "a.csv"], "one of the arguments --stream --output --dry-run is required"),
+            (["replay", "--stream", "s"], "the following arguments are required: DATA"),
+            (["replay", "a.csv", "--stream", "s", "--dry-run"], "--dry-run: not allowed with argument --stream"),
+            (["replay", "a.csv", "--stream", "s", "--output", "f"], "--output: not allowed with argument --stream"),
+            (["replay", "a.csv", "--stream", "s", "--rate", "5", "--speed", "5"], "not allowed with argument --rate"),
+            *(
+                (
+                    ["replay", "a.csv", "--stream", "s", "--rate", rate],
+                    f"'{rate}' is not allowed; give a number above 0",
+                )
+                for rate in ("0", "max", "inf", "-1", "nan", "x")
+            ),
+            *(
+                (["replay", "a.csv", "--stream", "s", "--part", part], f"'{part}' is no part such as 1/2 or 2/2")
+                for part in ("0/2", "3/2", "1", "1/", "/2", "1/-2", "a/b", "1/2/3", "0/0", "")
+            ),
+            *(
+                (["replay", "a.csv", "--stream", "s", "--max-malformed", share], f"'{share}' is no share from 0 to 1")
+                for share in ("-0.1", "1.1", "1%", "nan", "x")
+            ),
+            *(
+                (
+                    ["replay", "a.csv", "--stream", "s", option, "today"],
+                    "'today' is no time; give one such as 2019-10-01",
+                )
+                for option in ("--start", "--until")
+            ),
+            (["replay", "a.csv", "--stream", "s", "--partition-key", "brand"], "invalid choice: 'brand'"),
             (["replay", "a.csv", "--stream", "s", "--speed", "0"], "'0' is not allowed; give max, or a number above 0"),
             (["replay", "a.csv", "--stream", "s", "--speed", "fast"], "'fast' is not allowed; give max, or a number"),
             (["replay", "a.csv", "--stream", "s", "--speed", "inf"], "'inf' is not allowed; give max, or a number"),
             (["replay", "a.csv", "--stream", "s", "--bursts", "-1"], "-1 is not allowed, at least 0 is"),
             (["replay", "a.csv", "--stream", "s", "--bursts", "x"], "invalid int value: 'x'"),
             (["replay", "a.csv", "--stream", "s", "--limit", "0"], "0 is not allowed, at least 1 is"),
-            (["replay", "a.csv", "--stream", "s", "--time", "now"], "invalid choice: 'now'"),
+            (["replay", "a.csv", "--stream", "s", "--time", "live"], "invalid choice: 'live'"),
             (["generate", "a.json"], "'a.json' is neither .csv nor .csv.gz; give a name that ends so"),
             (["generate", "a.csv", "--events", "0"], "0 is not allowed, at least 1 is"),
             (["generate", "a.csv", "--hours", "nan"], "nan is not allowed, at least 0.1 is"),
@@ -272,16 +480,28 @@ class TestReplayFails:
         assert message in capsys.readouterr().err
 
 
-class InterruptedClock(replay.Clock):
-    """Time that passes only in `sleep`, and a Ctrl-C in each one."""
+class FakeClock(replay.Clock):
+    """Time that passes only in `sleep`; a Ctrl-C comes at `interrupt_at`."""
 
-    seconds = 0.0
+    def __init__(self, interrupt_at: float = float("inf")) -> None:
+        self.seconds = 0.0
+        self.interrupt_at = interrupt_at
 
     def monotonic(self) -> float:
         return self.seconds
 
     def sleep(self, seconds: float) -> None:
         self.seconds += seconds
+        if self.seconds >= self.interrupt_at:
+            self.interrupt_at = float("inf")
+            signal.raise_signal(signal.SIGINT)
+
+
+class InterruptedClock(FakeClock):
+    """A Ctrl-C in each sleep."""
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
         signal.raise_signal(signal.SIGINT)
 
 

@@ -1,11 +1,20 @@
 """The writer keeps within the limits of PutRecords and repeats only what was refused, until all is acknowledged."""
 
-from collections import Counter
-from collections.abc import Callable
+import json
+from base64 import b64decode
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import md5
 from random import Random
 from typing import Any
 
+import boto3
+import polars as pl
 import pytest
+from aws_kinesis_agg.aggregator import messages_pb2
+from aws_kinesis_agg.deaggregator import deaggregate_records
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.config import Config
 from botocore.exceptions import (
     ClientError,
     EndpointConnectionError,
@@ -17,35 +26,40 @@ from botocore.exceptions import (
     ReadTimeoutError,
     UnauthorizedSSOTokenError,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from moto import mock_aws
 
-from simulator.kinesis import MAX_ATTEMPTS, SendError, Writer, connect, explain
+from simulator import kinesis
+from simulator.aggregate import MAX_AGGREGATE_BYTES, MAX_PACKED_BYTES, Aggregator
+from simulator.kinesis import MAX_ATTEMPTS, Records, SendError, Stream, Writer, connect, explain
+from simulator.sinks import AggregatingSink, StreamSink, to_records
 
 MIB = 1024**2
+LAST_HASH_KEY = 2**128 - 1
 
 
-class Stream:
-    """A Kinesis stream that refuses the entries that `refuse(call number, data)` names, and calls that AWS would."""
+class FakeStream:
+    """A Kinesis stream that refuses the entries that `refuse(call number, entry)` names."""
 
-    def __init__(self, refuse: Callable[[int, bytes], bool] = lambda call, data: False) -> None:
+    name = "one"
+
+    def __init__(self, refuse: Callable[[int, str], bool] = lambda call, entry: False) -> None:
         self.refuse = refuse
-        self.calls: list[list[bytes]] = []
-        self.stored: list[tuple[bytes, str]] = []
+        self.calls: list[list[str]] = []
+        self.stored: list[str] = []
 
-    def put_records(self, StreamName: str, Records: list[dict[str, Any]]) -> dict[str, Any]:
-        assert StreamName == "one"
-        sizes = [len(entry["Data"]) + len(entry["PartitionKey"].encode()) for entry in Records]
-        assert 1 <= len(Records) <= 500
-        assert max(sizes) <= MIB
-        assert sum(sizes) <= 5 * MIB
-        self.calls.append([entry["Data"] for entry in Records])
+    def put_records(self, entries: Sequence[str]) -> list[dict[str, Any]]:
+        assert 1 <= len(entries) <= 500
+        self.calls.append(list(entries))
         answers = []
-        for entry in Records:
-            if self.refuse(len(self.calls), entry["Data"]):
+        for entry in entries:
+            if self.refuse(len(self.calls), entry):
                 answers.append({"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "Rate exceeded"})
             else:
-                self.stored.append((entry["Data"], entry["PartitionKey"]))
+                self.stored.append(entry)
                 answers.append({"SequenceNumber": "1", "ShardId": "shardId-000000000000"})
-        return {"FailedRecordCount": sum("ErrorCode" in answer for answer in answers), "Records": answers}
+        return answers
 
 
 class Longest(Random):
@@ -55,156 +69,525 @@ class Longest(Random):
         return b
 
 
-class Ledger:
-    """What was acknowledged, and how often the writer paused."""
+def numbered(numbers: Sequence[int], keys: Callable[[int], str] = lambda number: str(number % 7)) -> Records:
+    """Returns records whose entries and tags are their numbers."""
+    return Records(
+        [str(number) for number in numbers], [keys(number) for number in numbers], [9] * len(numbers), tags=numbers
+    )
 
-    def __init__(self, stream: Stream, rng: Random | None = None) -> None:
+
+class Ledger:
+    """What was acknowledged, and how the writer paused."""
+
+    def __init__(self, stream: FakeStream, rng: Random | None = None, **options: Any) -> None:
         self.tags: list[Any] = []
         self.pauses: list[float] = []
-        self.writer = Writer(stream, "one", self.tags.extend, sleep=self.pauses.append, rng=rng or Random(1))
+        self.writer = Writer(stream, self.tags.extend, sleep=self.pauses.append, rng=rng or Random(1), **options)
 
     def put(self, *numbers: int) -> None:
-        for number in numbers:
-            self.writer.put(b"%d" % number, str(number % 7), number)
+        self.writer.put(numbered(numbers))
 
 
 def test_batches_hold_500_records() -> None:
-    stream = Stream()
+    stream = FakeStream()
     ledger = Ledger(stream)
     ledger.put(*range(1200))
-    assert [len(call) for call in stream.calls] == [500, 500]
-    ledger.writer.flush()
     assert [len(call) for call in stream.calls] == [500, 500, 200]
-    assert stream.stored == [(b"%d" % number, str(number % 7)) for number in range(1200)]
+    assert stream.stored == [str(number) for number in range(1200)]
     assert ledger.tags == list(range(1200))
-    assert (ledger.writer.put_records, ledger.writer.acknowledged_records, ledger.writer.retries) == (1200, 1200, 0)
+    assert (ledger.writer.put_events, ledger.writer.acknowledged_events, ledger.writer.retries) == (1200, 1200, 0)
     assert ledger.pauses == []
 
 
-def test_batches_hold_five_mebibytes_with_their_keys() -> None:
-    stream = Stream()
-    writer = Writer(stream, "one")
-    for _ in range(5):
-        writer.put(b"x" * (MIB - 3), "key")  # five of them fill a request to the byte
-    writer.put(b"", "k")
-    writer.flush()
-    assert [len(call) for call in stream.calls] == [5, 1]
-
-
-def test_keys_count_in_bytes_not_in_letters() -> None:
-    stream = Stream()
-    writer = Writer(stream, "one")
-    for _ in range(5):
-        writer.put(b"x" * (MIB - 512), "ж" * 256)
-    writer.put(b"", "k")
-    writer.flush()
-    assert [len(call) for call in stream.calls] == [5, 1]
-
-
 @pytest.mark.parametrize(
-    ("data", "key", "reason"),
+    ("sizes", "batches"),
     [
-        (b"x" * MIB, "k", "a record of 1048577 bytes with its key, allowed are 1048576"),
-        (b"x", "k" * 257, "a partition key of 257 characters, allowed are 1 to 256"),
-        (b"x", "", "a partition key of 0 characters"),
+        ([MIB] * 5 + [1], [5, 1]),
+        ([MIB] * 4 + [MIB - 1, 1], [6]),
+        ([MIB] * 4 + [MIB - 1, 2], [5, 1]),
+        ([MIB] * 11, [5, 5, 1]),
     ],
 )
-def test_record_that_no_stream_takes_is_refused_before_it_is_buffered(data: bytes, key: str, reason: str) -> None:
-    stream = Stream()
-    writer = Writer(stream, "one")
-    writer.put(b"good", "k")
-    with pytest.raises(ValueError, match=reason):
-        writer.put(data, key)
-    writer.flush()
-    assert (stream.calls, writer.put_records) == ([[b"good"]], 1)
+def test_batches_hold_five_mebibytes(sizes: list[int], batches: list[int]) -> None:
+    stream = FakeStream()
+    names = [str(number) for number in range(len(sizes))]
+    Writer(stream).put(Records(names, names, sizes))
+    assert [len(call) for call in stream.calls] == batches
+    assert stream.stored == names
 
 
-def test_flush_of_nothing_calls_nobody() -> None:
-    stream = Stream()
-    writer = Writer(stream, "one")
-    writer.flush()
-    writer.put(b"x", "k")
-    writer.flush()
-    writer.flush()
-    assert stream.calls == [[b"x"]]
+def test_record_that_no_stream_takes_is_an_error() -> None:
+    stream = FakeStream()
+    writer = Writer(stream)
+    writer.put(Records(["0"], ["k"], [MIB]))
+    with pytest.raises(ValueError, match="a record of 1048577 bytes with its key, allowed are 1048576"):
+        writer.put(Records(["1"], ["k"], [MIB + 1]))
+    assert (stream.stored, writer.acknowledged_events) == (["0"], 1)
+
+
+def test_nothing_to_put_calls_nobody() -> None:
+    stream = FakeStream()
+    Writer(stream).put(Records([], [], []))
+    assert stream.calls == []
+
+
+def test_aggregated_events_are_counted_not_their_records() -> None:
+    stream = FakeStream(lambda call, entry: (call, entry) == (1, "b"))
+    writer = Writer(stream, sleep=lambda seconds: None)
+    writer.put(Records(["a", "b"], ["0", "1"], [9, 9], [10, 7]))
+    assert (writer.put_events, writer.acknowledged_events, writer.retries) == (17, 17, 1)
 
 
 def test_only_refused_entries_are_repeated_in_their_order() -> None:
-    stream = Stream(lambda call, data: (call, data) in {(1, b"1"), (1, b"3"), (1, b"4"), (2, b"3")})
+    stream = FakeStream(lambda call, entry: (call, entry) in {(1, "1"), (1, "3"), (1, "4"), (2, "3")})
     ledger = Ledger(stream)
     ledger.put(0, 1, 2, 3, 4)
-    ledger.writer.flush()
-    assert stream.calls == [[b"0", b"1", b"2", b"3", b"4"], [b"1", b"3", b"4"], [b"3"]]
+    assert stream.calls == [["0", "1", "2", "3", "4"], ["1", "3", "4"], ["3"]]
     assert ledger.tags == [0, 2, 1, 4, 3]
-    assert (ledger.writer.retries, ledger.writer.acknowledged_records) == (4, 5)
+    assert (ledger.writer.retries, ledger.writer.acknowledged_events) == (4, 5)
     assert len(ledger.pauses) == 2
 
 
-def test_batch_is_complete_before_the_next_begins() -> None:
-    stream = Stream(lambda call, data: call == 1 and data == b"499")
-    ledger = Ledger(stream)
-    ledger.put(*range(501))
-    ledger.writer.flush()
-    assert stream.calls[1:] == [[b"499"], [b"500"]]
+@pytest.mark.parametrize("strict_order", [False, True])
+def test_batch_is_complete_before_the_next_begins(strict_order: bool) -> None:
+    stream = FakeStream(lambda call, entry: call == 1 and entry == "499")
+    writer = Writer(stream, sleep=lambda seconds: None, strict_order=strict_order)
+    writer.put(numbered(range(501), str))
+    assert stream.calls[1:] == [["499"], ["500"]]
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_under_random_throttling_everything_arrives_exactly_once(seed: int) -> None:
+@pytest.mark.parametrize(
+    ("refused", "overtakings"),
+    [
+        (set(), 0),
+        ({(1, 4)}, 0),  # nobody is behind it
+        ({(1, 0)}, 1),
+        ({(1, 3)}, 0),  # another's events do not count
+        ({(1, 0), (1, 2), (1, 4)}, 0),  # all of the key wait
+        ({(1, 0), (1, 2)}, 2),
+        ({(1, 0), (1, 2), (2, 0)}, 2),  # overtaken again is still one entry
+        ({(1, 0), (1, 2), (1, 4), (2, 0), (2, 4)}, 1),
+    ],
+)
+def test_refused_entries_that_later_ones_of_their_key_overtake_are_counted(
+    refused: set[tuple[int, int]], overtakings: int
+) -> None:
+    stream = FakeStream(lambda call, entry: (call, int(entry)) in refused)
+    writer = Writer(stream, sleep=lambda seconds: None)
+    writer.put(numbered(range(5), lambda number: "odd" if number % 2 else "even"))
+    assert writer.overtakings == overtakings
+
+
+def test_strict_order_puts_a_key_into_a_batch_once() -> None:
+    stream = FakeStream()
+    Writer(stream, strict_order=True).put(numbered(range(6), lambda number: "aabbca"[number]))
+    assert stream.calls == [["0", "2", "4"], ["1", "3"], ["5"]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    keys=st.lists(st.sampled_from("abcdefgh"), max_size=80),
+    batch=st.integers(1, 20),
+    share=st.floats(0, 0.7),
+    seed=st.integers(0, 99),
+    strict_order=st.booleans(),
+)
+def test_under_random_refusals_everything_arrives_exactly_once(
+    keys: list[str], batch: int, share: float, seed: int, strict_order: bool
+) -> None:
     chance = Random(seed)
-    stream = Stream(lambda call, data: chance.random() < 0.3)
-    ledger = Ledger(stream)
-    ledger.put(*range(3000))
-    ledger.writer.flush()
-    assert Counter(int(data) for data, _ in stream.stored) == Counter(range(3000))
-    assert Counter(ledger.tags) == Counter(range(3000))
-    assert ledger.writer.acknowledged_records == 3000
-    assert ledger.writer.retries == sum(map(len, stream.calls)) - 3000
+    stream = FakeStream(lambda call, entry: call % 15 != 0 and chance.random() < share)
+    ledger = Ledger(stream, strict_order=strict_order)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kinesis, "MAX_BATCH_RECORDS", batch)
+        ledger.writer.put(numbered(range(len(keys)), keys.__getitem__))
+    assert sorted(map(int, stream.stored)) == sorted(ledger.tags) == list(range(len(keys)))
+    assert max(map(len, stream.calls), default=0) <= batch
+    assert ledger.writer.acknowledged_events == ledger.writer.put_events == len(keys)
+    assert ledger.writer.retries == sum(map(len, stream.calls)) - len(keys)
+    order = defaultdict(list)
+    for number in ledger.tags:
+        order[keys[number]].append(number)
+    if strict_order:
+        assert ledger.writer.overtakings == 0
+        assert all(numbers == sorted(numbers) for numbers in order.values())
+    overtaken = sum(
+        any(later > one for later in numbers[:at]) for numbers in order.values() for at, one in enumerate(numbers)
+    )
+    assert ledger.writer.overtakings == overtaken
 
 
 def test_pauses_grow_up_to_five_seconds() -> None:
-    ledger = Ledger(Stream(lambda call, data: call < 9), Longest())
+    ledger = Ledger(FakeStream(lambda call, entry: call < 9), Longest())
     ledger.put(1)
-    ledger.writer.flush()
     assert ledger.pauses == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
 
 
 def test_pauses_are_drawn_by_chance_so_that_senders_do_not_march_in_step() -> None:
     pauses = []
     for seed in (1, 2):
-        ledger = Ledger(Stream(lambda call, data: call < 9), Random(seed))
+        ledger = Ledger(FakeStream(lambda call, entry: call < 9), Random(seed))
         ledger.put(1)
-        ledger.writer.flush()
         pauses += ledger.pauses
     assert len(set(pauses)) == 16
     assert all(0 <= pause <= 5 for pause in pauses)
 
 
+def test_pauses_stay_short_while_something_gets_through() -> None:
+    ledger = Ledger(FakeStream(lambda call, entry: int(entry) >= call), Random(1))
+    ledger.put(*range(30))
+    assert len(ledger.pauses) > 20
+    assert all(pause <= 0.1 for pause in ledger.pauses)
+
+
 def test_what_is_refused_to_the_end_is_an_error_with_the_next_step() -> None:
-    stream = Stream(lambda call, data: data in (b"1", b"3"))
+    stream = FakeStream(lambda call, entry: entry in ("1", "3"))
     ledger = Ledger(stream)
-    ledger.put(0, 1, 2, 3)
     with pytest.raises(SendError) as raised:
-        ledger.writer.flush()
+        ledger.put(0, 1, 2, 3)
     assert str(raised.value) == (
         "stream one refused 2 records 20 times, the first with ProvisionedThroughputExceededException: Rate exceeded; "
         "give the stream more shards or replay more slowly (--speed)"
     )
-    assert len(stream.calls) == MAX_ATTEMPTS
+    assert len(stream.calls) == 1 + MAX_ATTEMPTS, "the first call got something through"
     assert ledger.tags == [0, 2]
-    assert (ledger.writer.put_records, ledger.writer.acknowledged_records) == (4, 2)
+    assert (ledger.writer.put_events, ledger.writer.acknowledged_events) == (4, 2)
 
 
 def test_call_that_fails_acknowledges_nothing() -> None:
-    class Gone:
-        def put_records(self, **_: Any) -> None:
+    class Gone(FakeStream):
+        def put_records(self, entries: Sequence[str]) -> list[dict[str, Any]]:
+            raise SendError("gone")
+
+    ledger = Ledger(Gone())
+    with pytest.raises(SendError):
+        ledger.put(1)
+    assert (ledger.tags, ledger.writer.put_events, ledger.writer.acknowledged_events) == ([], 1, 0)
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Environment of an account that does not exist."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    for name, value in (("ACCESS_KEY_ID", "1"), ("SECRET_ACCESS_KEY", "1"), ("DEFAULT_REGION", "us-east-1")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_KINESIS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def entry(data: bytes, key: str) -> str:
+    """Returns one entry of PutRecords as JSON."""
+    return to_records(pl.Series([data.decode()]), pl.Series([key])).entries[0]
+
+
+class Wire:
+    """What a client sends; each request is answered with the next of `answers`, the last for ever."""
+
+    def __init__(self, client: Any, *answers: tuple[int, dict[str, Any]]) -> None:
+        self.requests: list[AWSPreparedRequest] = []
+        self.answers = [*answers]
+        client.meta.events.register("before-send.kinesis.*", self.answer)
+
+    def answer(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+        self.requests.append(request)
+        status, answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+        class Raw:
+            def stream(self, *_: Any, **__: Any) -> Iterator[bytes]:
+                yield json.dumps(answer).encode()
+
+        return AWSResponse(request.url, status, {}, Raw())
+
+
+ACCEPTED = (200, {"FailedRecordCount": 0, "Records": [{"SequenceNumber": "1", "ShardId": "shardId-0"}] * 2})
+
+
+@pytest.mark.usefixtures("account")
+class TestStream:
+    def client(self, attempts: int = 1) -> Any:
+        return boto3.client("kinesis", config=Config(retries={"mode": "standard", "total_max_attempts": attempts}))
+
+    def test_records_arrive_to_the_byte(self) -> None:
+        with mock_aws():
+            client = self.client()
+            client.create_stream(StreamName="one", ShardCount=1)
+            data = ['{"brand":"7\\" кофе ☕"}', "", "x" * 200_000]
+            answers = Stream(client, "one").put_records(
+                to_records(pl.Series(data), pl.Series(["1", str(2**63 - 1), "-1"])).entries
+            )
+            shard = client.list_shards(StreamName="one")["Shards"][0]["ShardId"]
+            iterator = client.get_shard_iterator(StreamName="one", ShardId=shard, ShardIteratorType="TRIM_HORIZON")
+            records = client.get_records(ShardIterator=iterator["ShardIterator"])["Records"]
+        assert [(record["Data"].decode(), record["PartitionKey"]) for record in records] == [
+            (data[0], "1"),
+            ("", str(2**63 - 1)),
+            (data[2], "-1"),
+        ]
+        assert [answer["SequenceNumber"] for answer in answers] == [record["SequenceNumber"] for record in records]
+
+    def test_request_is_the_one_that_boto3_would_send(self) -> None:
+        """Same values, headers of the same body, and a signature that is true of it."""
+        ours, theirs = self.client(), self.client()
+        wires = Wire(ours, ACCEPTED), Wire(theirs, ACCEPTED)
+        Stream(ours, "one").put_records([entry("кофе".encode(), "7"), entry(b"x", "8")])
+        theirs.put_records(
+            StreamName="one",
+            Records=[{"Data": "кофе".encode(), "PartitionKey": "7"}, {"Data": b"x", "PartitionKey": "8"}],
+        )
+        request, expected = (wire.requests[0] for wire in wires)
+        assert json.loads(request.body) == json.loads(expected.body)
+        assert request.headers["Content-Length"] == str(len(request.body))
+        for name in ("Content-Type", "X-Amz-Target", "Host"):
+            assert request.headers.get(name) == expected.headers.get(name)
+        assert request.url == expected.url
+
+    def test_signature_is_of_the_body_that_is_sent(self) -> None:
+        signed = {}
+        client = self.client()
+        wire = Wire(client, ACCEPTED)
+        for register in (client.meta.events.register_last,):
+            register("request-created.kinesis.PutRecords", lambda request, **_: signed.update(body=request.body))
+        Stream(client, "one").put_records([entry(b"x", "8")])
+        assert signed["body"] == wire.requests[0].body
+        from botocore.auth import SigV4Auth
+        from botocore.awsrequest import AWSRequest
+
+        sent = wire.requests[0]
+        at = sent.headers["X-Amz-Date"]
+        at = at.decode() if isinstance(at, bytes) else at
+        headers = {
+            name: value.decode() if isinstance(value, bytes) else value
+            for name, value in sent.headers.items()
+            if name.lower() in ("content-type", "x-amz-target", "x-amz-date")
+        }
+        again = AWSRequest("POST", sent.url, headers, sent.body)
+        again.context["timestamp"] = at
+        signer = SigV4Auth(client._request_signer._credentials.get_frozen_credentials(), "kinesis", "us-east-1")
+        text = signer.string_to_sign(again, signer.canonical_request(again))
+        authorization = sent.headers["Authorization"]
+        authorization = authorization.decode() if isinstance(authorization, bytes) else authorization
+        assert authorization.endswith(f"Signature={signer.signature(text, again)}")
+
+    @pytest.mark.parametrize("fault", [(500, {}), (400, {"__type": "ProvisionedThroughputExceededException"})])
+    def test_call_that_fails_is_repeated_with_the_same_body(
+        self, fault: tuple[int, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("botocore.endpoint.time.sleep", lambda seconds: None)
+        client = self.client(attempts=8)
+        wire = Wire(client, fault, fault, ACCEPTED)
+        stream = Stream(client, "one")
+        assert len(stream.put_records([entry(b"a", "1"), entry(b"b", "2")])) == 2
+        first, *others = (request.body for request in wire.requests)
+        assert others == [first, first]
+        assert json.loads(first)["Records"][1] == {"Data": "Yg==", "PartitionKey": "2"}
+        assert stream.calls == 1
+
+    def test_each_call_has_its_own_body(self) -> None:
+        client = self.client()
+        wire = Wire(client, ACCEPTED)
+        stream = Stream(client, "one")
+        stream.put_records([entry(b"a", "1")])
+        stream.put_records([entry(b"b", "2")])
+        bodies = [json.loads(request.body) for request in wire.requests]
+        assert [body["Records"][0]["PartitionKey"] for body in bodies] == ["1", "2"]
+        assert {body["StreamName"] for body in bodies} == {"one"}
+
+    def test_call_that_fails_to_the_end_is_an_error(self) -> None:
+        client = self.client()
+        Wire(client, (400, {"__type": "AccessDeniedException", "message": "no"}))
+        with pytest.raises(SendError, match=r"^stream one took no records: .*AccessDenied.*kinesis:PutRecords on this"):
+            Stream(client, "one").put_records([entry(b"a", "1")])
+        with pytest.raises(SendError, match=r"^stream one tells no shards: .*the caller needs kinesis:ListShards on"):
+            Stream(client, "one").shards()
+
+    def test_connection_that_breaks_is_an_error(self) -> None:
+        client = self.client()
+
+        def broken(**_: Any) -> None:
             raise ReadTimeoutError(endpoint_url="http://127.0.0.1:1")
 
-    acknowledged: list[Any] = []
-    writer = Writer(Gone(), "one", acknowledged.extend)
-    writer.put(b"x", "k", "tag")
-    with pytest.raises(SendError, match=r"^stream one took no records: Read timeout on endpoint URL"):
-        writer.flush()
-    assert (acknowledged, writer.put_records, writer.acknowledged_records) == ([], 1, 0)
+        client.meta.events.register("before-send.kinesis.*", broken)
+        with pytest.raises(SendError, match=r"^stream one took no records: Read timeout on endpoint URL"):
+            Stream(client, "one").put_records([entry(b"a", "1")])
+
+    def test_shards_are_the_open_ones_in_order_and_cover_every_key(self) -> None:
+        with mock_aws():
+            client = self.client()
+            client.create_stream(StreamName="one", ShardCount=2)
+            client.split_shard(StreamName="one", ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**126))
+            shards = Stream(client, "one").shards()
+        assert [first for first, _ in shards] == [0, 2**126, 2**127]
+        assert [last for _, last in shards] == [2**126 - 1, 2**127 - 1, LAST_HASH_KEY]
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+KEYS = st.integers(-(2**63), 2**63 - 1).map(str)
+
+
+@settings(max_examples=50, deadline=None)
+@given(events=st.lists(st.tuples(TEXTS, KEYS), min_size=1, max_size=20))
+def test_entries_decode_to_the_same_data_and_key(events: list[tuple[str, str]]) -> None:
+    data, keys = (list(values) for values in zip(*events, strict=True))
+    records = to_records(pl.Series(data), pl.Series(keys), tags=data)
+    decoded = [json.loads(one) for one in records.entries]
+    assert [(b64decode(one.pop("Data")).decode(), one.pop("PartitionKey")) for one in decoded] == events
+    assert not any(decoded)
+    assert records.keys == keys
+    assert records.sizes == [len(text.encode()) + len(key) for text, key in events]
+    assert (records.tags, records.counts) == (data, None)
+
+
+def deaggregated(entry: str) -> list[tuple[str, str, str | None, str]]:
+    """Returns (data, partition key, explicit hash key, explicit hash key of the record) of each event in an entry."""
+    outer = json.loads(entry)
+    record = {
+        "kinesis": {
+            "data": outer["Data"],
+            "partitionKey": outer["PartitionKey"],
+            "explicitHashKey": outer["ExplicitHashKey"],
+            "kinesisSchemaVersion": "1.0",
+            "sequenceNumber": "1",
+            "approximateArrivalTimestamp": 1,
+        },
+        "eventSource": "aws:kinesis",
+        "eventVersion": "1.0",
+        "eventID": "1",
+        "eventName": "aws:kinesis:record",
+        "invokeIdentityArn": "a",
+        "awsRegion": "r",
+        "eventSourceARN": "b",
+    }
+    events = []
+    for inner in deaggregate_records([record]):
+        inner = inner["kinesis"]
+        events.append(
+            (
+                b64decode(inner["data"]).decode(),
+                inner["partitionKey"],
+                inner.get("explicitHashKey"),
+                outer["ExplicitHashKey"],
+            )
+        )
+    return events
+
+
+def shards_of(*starts: int) -> list[tuple[int, int]]:
+    return list(zip(starts, [*(start - 1 for start in starts[1:]), LAST_HASH_KEY], strict=True))
+
+
+def shard_of(key: str, shards: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Returns the shard that Kinesis chooses for a partition key."""
+    hashed = int.from_bytes(md5(key.encode()).digest(), "big")
+    return next((first, last) for first, last in shards if first <= hashed <= last)
+
+
+class TestAggregator:
+    @settings(max_examples=50, deadline=None)
+    @given(
+        events=st.lists(st.tuples(TEXTS, KEYS, st.sampled_from([1, 1, 400, 2000])), max_size=60),
+        starts=st.lists(st.integers(1, LAST_HASH_KEY), max_size=5, unique=True).map(sorted),
+    )
+    def test_every_event_is_in_the_shard_of_its_key_and_its_record_too(
+        self, events: list[tuple[str, str, int]], starts: list[int]
+    ) -> None:
+        shards = shards_of(0, *starts)
+        data = [f"{number} {text * times}" for number, (text, _, times) in enumerate(events)]
+        keys = [key for _, key, _ in events]
+        records = Aggregator(shards).pack(data, keys)
+
+        packed = [deaggregated(entry) for entry in records.entries]
+        assert records.counts == [len(one) for one in packed]
+        assert records.keys == [one[0][3] for one in packed]
+        unpacked = [event for one in packed for event in one]
+        assert Counter((text, key) for text, key, _, _ in unpacked) == Counter(zip(data, keys, strict=True))
+        for _, key, hash_key, outer_hash_key in unpacked:
+            first, last = shard_of(key, shards)
+            assert hash_key in (None, outer_hash_key)
+            assert first <= int(outer_hash_key) <= last
+        for shard in shards:
+            assert [text for text, key, _, _ in unpacked if shard_of(key, shards) == shard] == [
+                text for text, key in zip(data, keys, strict=True) if shard_of(key, shards) == shard
+            ]
+
+    def test_events_within_an_aggregate_carry_its_hash_key(self) -> None:
+        (entry,) = Aggregator(shards_of(0)).pack(["a", "b"], ["1", "2"]).entries
+        aggregate = messages_pb2.AggregatedRecord.FromString(b64decode(json.loads(entry)["Data"])[4:-16])
+        assert list(aggregate.explicit_hash_key_table) == ["0"]
+        assert [record.explicit_hash_key_index for record in aggregate.records] == [0, 0]
+        assert all(record.HasField("explicit_hash_key_index") for record in aggregate.records)
+
+    def test_records_are_full_but_not_larger_than_the_kpls(self) -> None:
+        data = ["x" * 300] * 2000
+        records = Aggregator(shards_of(0, 2**127)).pack(data, [str(number) for number in range(2000)])
+        assert max(records.sizes) <= MAX_AGGREGATE_BYTES + 20
+        assert sorted(records.sizes)[2] > 0.95 * MAX_AGGREGATE_BYTES, "all but each shard's last"
+        assert [len(b64decode(json.loads(one)["Data"])) for one in records.entries] == [
+            size - len(json.loads(one)["PartitionKey"])
+            for one, size in zip(records.entries, records.sizes, strict=True)
+        ]
+        assert sum(records.counts) == 2000
+
+    @pytest.mark.parametrize(
+        "size", [MAX_PACKED_BYTES, MAX_PACKED_BYTES + 1, 49_860, 49_920, MAX_AGGREGATE_BYTES, 250_000]
+    )
+    def test_event_that_fills_an_aggregate_or_more_arrives_in_its_place(self, size: int) -> None:
+        data = ["a", "x" * size, "b"]
+        records = Aggregator(shards_of(0)).pack(data, ["-" + "9" * 18] * 3)
+        assert [event[0] for one in records.entries for event in deaggregated(one)] == data
+        assert sum(records.counts) == 3
+        assert {json.loads(one)["ExplicitHashKey"] for one in records.entries} == {"0"}
+
+    def test_is_empty_after_each_pack(self) -> None:
+        aggregator = Aggregator(shards_of(0))
+        aggregator.pack(["a"], ["1"])
+        assert [deaggregated(one)[0][0] for one in aggregator.pack(["b"], ["1"]).entries] == ["b"]
+        assert aggregator.pack([], []).entries == []
+
+
+class TestSinks:
+    def test_stream_sink_tells_the_writer_each_events_id(self) -> None:
+        from simulator.event import event_id
+
+        event = {"event_time": "2019-10-01 00:00:00 UTC", "price": 1, "txn_timestamp": "2019-10-01T00:00:00.000Z"}
+        ledger = Ledger(FakeStream())
+        StreamSink(ledger.writer, with_event_ids=True).put(pl.Series([json.dumps(event)]), pl.Series(["7"]))
+        assert ledger.tags == [event_id(event)]
+
+    def test_aggregating_sink_looks_for_new_shards_after_30_s(self) -> None:
+        now, shards, looked = [0.0], shards_of(0), []
+        stream = FakeStream()
+        sink = AggregatingSink(Writer(stream), lambda: looked.append(now[0]) or shards, lambda: now[0])
+        keys = [str(number) for number in range(50)]
+
+        def hash_keys() -> set[str]:
+            stream.stored.clear()
+            sink.put(pl.Series(["x"] * 50), pl.Series(keys))
+            return {json.loads(one)["ExplicitHashKey"] for one in stream.stored}
+
+        assert hash_keys() == {"0"}
+        shards, now[0] = shards_of(0, 2**127), 29.9
+        assert hash_keys() == {"0"}
+        now[0] = 30.0
+        assert hash_keys() == {"0", str(2**127)}
+        assert looked == [0.0, 30.0]
+        assert (sink.put_events, sink.acknowledged_events, sink.retries, sink.overtakings) == (150, 150, 0, 0)
+
+    def test_aggregates_of_a_shard_stay_in_order_under_refusals_in_strict_order(self) -> None:
+        chance = Random(1)
+        stream = FakeStream(lambda call, entry: chance.random() < 0.4)
+        sink = AggregatingSink(
+            Writer(stream, strict_order=True, sleep=lambda seconds: None), lambda: shards_of(0, 2**127)
+        )
+        data = [f"{number:06}{'x' * 5000}" for number in range(200)]
+        keys = [str(number % 9) for number in range(200)]
+        sink.put(pl.Series(data), pl.Series(keys))
+        arrived = defaultdict(list)
+        for one in stream.stored:
+            for text, key, *_ in deaggregated(one):
+                arrived[key].append(text)
+        assert sum(map(len, arrived.values())) == 200
+        assert len(stream.stored) > 10
+        assert all(texts == sorted(texts) for texts in arrived.values())
 
 
 def client_error(code: str) -> ClientError:

@@ -2,17 +2,28 @@
 
 import io
 import json
-from collections.abc import Callable
+from base64 import b64decode
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import count
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from simulator import source as source_module
 from simulator.attack import Attack
 from simulator.event import COLUMNS, event_id, event_time_at, second_of
 from simulator.kinesis import SendError, Writer
-from simulator.replay import Replay, write_ledger
+from simulator.replay import Pace, Replay, Resume, ResumeError, Selection, Summary, TooManyMalformed, write_ledger
+from simulator.sinks import StreamSink
 from simulator.source import Malformed, Source
 
 START = second_of("2019-10-01 00:00:00 UTC")
@@ -41,6 +52,8 @@ class Clock:
 class Stream:
     """Keeps what came, and when; `refuse` says of a call's number and a position whether that entry is refused."""
 
+    name = "one"
+
     def __init__(self, clock: Clock, refuse: Callable[[int, int], bool] = lambda call, position: False) -> None:
         self.clock = clock
         self.refuse = refuse
@@ -49,33 +62,35 @@ class Stream:
         self.keys: list[str] = []
         self.seconds: list[float] = []
 
-    def put_records(self, StreamName: str, Records: list[dict[str, Any]]) -> dict[str, Any]:
+    def put_records(self, entries: Sequence[str]) -> list[dict[str, Any]]:
         self.calls += 1
         answers = []
-        for position, entry in enumerate(Records):
+        for position, entry in enumerate(map(json.loads, entries)):
             refused = self.refuse(self.calls, position)
             answers.append({"ErrorCode": "InternalFailure"} if refused else {"SequenceNumber": "1"})
             if not refused:
-                self.events.append(json.loads(entry["Data"]))
+                self.events.append(json.loads(b64decode(entry["Data"])))
                 self.keys.append(entry["PartitionKey"])
                 self.seconds.append(self.clock.seconds)
-        return {"Records": answers}
+        return answers
 
 
 class Run:
     """A replay of a file with fakes around it."""
 
-    def __init__(self, path: Path, clock: Clock | None = None, refuse: Any = None, **options: Any) -> None:
+    def __init__(
+        self, path: Path, clock: Clock | None = None, refuse: Any = None, limit: int | None = None, **options: Any
+    ) -> None:
         self.clock = clock or Clock()
         self.stream = Stream(self.clock, *([refuse] if refuse else []))
         self.ledger, self.progress = io.StringIO(), io.StringIO()
         self.malformed: list[Malformed] = []
-        self.writer = Writer(self.stream, "one", write_ledger(self.ledger), sleep=self.clock.sleep, rng=Random(1))
+        writer = Writer(self.stream, write_ledger(self.ledger), sleep=self.clock.sleep, rng=Random(1))
+        self.sink = StreamSink(writer, with_event_ids=True)
         self.replay = Replay(
-            Source(path),
-            self.writer,
+            Source(path, limit),
+            self.sink,
             malformed=self.malformed.append,
-            with_event_ids=True,
             clock=self.clock,
             progress=self.progress,
             **options,
@@ -85,22 +100,29 @@ class Run:
         return self.ledger.getvalue().split()
 
 
+def write_events(folder: Path, *seconds: int | str) -> Path:
+    """Writes events at the given seconds; a text among them is a row as it is. Returns the file's path."""
+    rows = [
+        second
+        if isinstance(second, str)
+        else f"{event_time_at(START + second)},view,{number},2,a.b,aqua,33.20,{500 + number},s"
+        for number, second in enumerate(seconds)
+    ]
+    path = folder / "events.csv"
+    path.write_text("\n".join([",".join(COLUMNS), *rows]) + "\n")
+    return path
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Callable[..., Path]:
-    """Returns a function that writes events at the given seconds; a text among them is a row as it is."""
+    return partial(write_events, tmp_path)
 
-    def write(*seconds: int | str) -> Path:
-        rows = [
-            second
-            if isinstance(second, str)
-            else f"{event_time_at(START + second)},view,{number},2,a.b,aqua,33.20,{500 + number},s"
-            for number, second in enumerate(seconds)
-        ]
-        path = tmp_path / "events.csv"
-        path.write_text("\n".join([",".join(COLUMNS), *rows]) + "\n")
-        return path
 
-    return write
+@contextmanager
+def scratch() -> Iterator[Callable[..., Path]]:
+    """As `file`, for tests with many examples."""
+    with TemporaryDirectory() as folder:
+        yield partial(write_events, Path(folder))
 
 
 def test_events_keep_their_order_and_go_by_user(file) -> None:
@@ -121,7 +143,7 @@ def test_own_time_is_the_events_own(file) -> None:
 
 @pytest.mark.parametrize("speed", [None, 60.0])
 def test_live_time_starts_now_and_keeps_the_gaps_at_any_speed(file, speed: float | None) -> None:
-    run = Run(file(100, 105, 3700), time="live", speed=speed)
+    run = Run(file(100, 105, 3700), time="now", pace=Pace(speed))
     run.replay.run()
     assert [(event["event_time"], event["txn_timestamp"]) for event in run.stream.events] == [
         ("2019-10-01 00:01:40 UTC", "2026-11-23T12:00:00.250Z"),
@@ -132,7 +154,7 @@ def test_live_time_starts_now_and_keeps_the_gaps_at_any_speed(file, speed: float
 
 @pytest.mark.parametrize(("speed", "due"), [(1.0, [0, 10, 10, 3600]), (60.0, [0, 1 / 6, 1 / 6, 60])])
 def test_speed_divides_the_gaps(file, speed: float, due: list[float]) -> None:
-    run = Run(file(0, 10, 10, 3600), speed=speed)
+    run = Run(file(0, 10, 10, 3600), pace=Pace(speed))
     run.replay.run()
     assert run.stream.seconds == pytest.approx(due, abs=1e-6)
 
@@ -145,20 +167,20 @@ def test_without_a_speed_nothing_waits(file) -> None:
 
 
 def test_nothing_waits_in_the_buffer_during_a_gap(file) -> None:
-    run = Run(file(0, 0, 3600), speed=1.0)
+    run = Run(file(0, 0, 3600), pace=Pace(1.0))
     run.replay.run()
     assert run.stream.seconds == [0, 0, pytest.approx(3600)]
 
 
 def test_event_that_is_late_in_the_file_is_sent_at_once(file) -> None:
-    run = Run(file(100, 0, 110), speed=1.0)
+    run = Run(file(100, 0, 110), pace=Pace(1.0))
     run.replay.run()
     assert run.stream.seconds == pytest.approx([0, 0, 10])
 
 
 def test_time_lost_to_throttling_is_caught_up(file) -> None:
     # Without the pacing's fixed start the third event would be as late as the retry.
-    run = Run(file(0, 1, 30), speed=1.0, refuse=lambda call, position: call < 4)
+    run = Run(file(0, 1, 30), pace=Pace(1.0), refuse=lambda call, position: call < 4)
     run.replay.run()
     assert run.stream.seconds[0] > 0
     assert run.stream.seconds[2] == pytest.approx(30)
@@ -174,8 +196,10 @@ def test_summary_counts_each_thing_once(file) -> None:
         "input_rows": 5,
         "malformed_rows": 2,
         "injected_events": injected,
+        "skipped_events": 0,
         "sent_events": 3 + injected,
         "retries": 1,
+        "overtakings": 0,
         "seconds": round(run.clock.seconds, 3),
     }
     assert len(run.stream.events) == 3 + injected
@@ -184,7 +208,7 @@ def test_summary_counts_each_thing_once(file) -> None:
 
 def test_bots_are_mixed_in_with_times_of_the_same_clock(file) -> None:
     attack = Attack(1, seed=1)
-    run = Run(file(0, 5), attack=attack, time="live")
+    run = Run(file(0, 5), attack=attack, time="now")
     run.replay.run()
     bot = [event for event in run.stream.events if event["user_id"] == attack.bots[0].user_id]
     assert {event["txn_timestamp"] for event in bot} == {"2026-11-23T12:00:06.250Z"}
@@ -192,7 +216,7 @@ def test_bots_are_mixed_in_with_times_of_the_same_clock(file) -> None:
 
 
 def test_ledger_holds_the_id_of_each_event_in_the_stream(file) -> None:
-    run = Run(file(*range(700)), time="live", attack=Attack(3, seed=1))
+    run = Run(file(*range(700)), time="now", attack=Attack(3, seed=1))
     run.replay.run()
     assert run.acknowledged() == [event_id(event) for event in run.stream.events]
     assert len(set(run.acknowledged())) == len(run.stream.events) > 700
@@ -203,7 +227,7 @@ def test_error_leaves_a_ledger_and_a_summary_that_are_true(file) -> None:
     with pytest.raises(SendError):
         run.replay.run()
     assert run.acknowledged() == [event_id(event) for event in run.stream.events]
-    assert (len(run.stream.events), run.replay.summary().sent_events, run.writer.put_records) == (400, 400, 500)
+    assert (len(run.stream.events), run.replay.summary().sent_events, run.sink.put_events) == (400, 400, 500)
 
 
 def test_file_without_events_sends_nothing(file) -> None:
@@ -216,25 +240,38 @@ class TestStopped:
     def test_during_a_gap_what_is_buffered_is_drained(self, file) -> None:
         came: list[bool] = []
         clock = Clock(on_sleep=lambda: came.append(True))
-        run = Run(file(0, 0, 3600), clock, speed=1.0, stopped=lambda: bool(came))
+        run = Run(file(0, 0, 3600), clock, pace=Pace(1.0), stopped=lambda: bool(came))
         summary = run.replay.run()
-        assert len(run.stream.events) == len(run.acknowledged()) == summary.sent_events == run.writer.put_records == 2
+        assert len(run.stream.events) == len(run.acknowledged()) == summary.sent_events == run.sink.put_events == 2
         assert clock.seconds <= 0.2, "it must be heard at once"
 
-    def test_at_full_speed_what_is_buffered_is_drained(self, file) -> None:
-        asked = iter(range(10_000))
-        run = Run(file(*range(700)), stopped=lambda: next(asked) >= 600)
+    def test_at_full_speed_it_is_heard_after_the_batch_that_was_begun(self, file) -> None:
+        came: list[bool] = []
+        run = Run(
+            file(*range(1700)),
+            refuse=lambda call, position: call == 2 and not came.append(True),
+            stopped=lambda: bool(came),
+        )
         summary = run.replay.run()
-        assert len(run.stream.events) == len(run.acknowledged()) == summary.sent_events == run.writer.put_records == 600
+        assert len(run.stream.events) == len(run.acknowledged()) == summary.sent_events == run.sink.put_events == 1000
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"selection": Selection(start=START + 9000)}, {"selection": Selection(part=(1, 10**9)), "loop": True}],
+    )
+    def test_while_nothing_is_selected_it_is_heard(self, file, options: dict[str, Any]) -> None:
+        asked = count()
+        run = Run(file(0, 1, 2), stopped=lambda: next(asked) >= 3, **options)
+        assert run.replay.run().sent_events == 0
 
     def test_while_looking_for_places_for_the_bots_nothing_is_sent(self, file) -> None:
         run = Run(file(0, 1, 2), attack=Attack(1, seed=1), stopped=lambda: True)
         assert run.replay.run().sent_events == 0
-        assert (run.stream.calls, run.writer.put_records) == (0, 0)
+        assert (run.stream.calls, run.sink.put_events) == (0, 0)
 
 
 def test_progress_tells_rate_lag_and_retries_once_a_second(file) -> None:
-    run = Run(file(0, 0, 0, 0, 7), speed=2.0)
+    run = Run(file(0, 0, 0, 0, 7), pace=Pace(2.0))
     run.replay.run()
     assert run.progress.getvalue().splitlines() == [
         "sent 4, 4/s, 0.0 s behind schedule, 0 retries",
@@ -245,11 +282,321 @@ def test_progress_tells_rate_lag_and_retries_once_a_second(file) -> None:
 
 def test_progress_tells_how_late_it_is(file) -> None:
     # The first event is refused until seconds have passed: the second, due after one, is that much late.
-    run = Run(file(0, 1, 30), speed=1.0, refuse=lambda call, position: call < 8)
+    run = Run(file(0, 1, 30), pace=Pace(1.0), refuse=lambda call, position: call < 8)
     run.replay.run()
     late_s = run.stream.seconds[0] - 1
     assert late_s > 1
     assert run.stream.seconds[1] == run.stream.seconds[0], "and not a pause later"
     first, *_, last = run.progress.getvalue().splitlines()
     assert first == f"sent 1, 0/s, {late_s:.1f} s behind schedule, 7 retries"
-    assert last == "sent 2, 0/s, 0.0 s behind schedule, 7 retries"
+    assert last.endswith(", 0.0 s behind schedule, 7 retries"), "caught up"
+
+
+@pytest.mark.parametrize(("rate", "due"), [(2.0, [0, 0.5, 1, 1.5]), (1000.0, [0, 0.001, 0.002, 0.003])])
+def test_rate_spaces_the_events_whatever_their_gaps(file, rate: float, due: list[float]) -> None:
+    run = Run(file(0, 0, 3600, 10), pace=Pace(rate=rate))
+    run.replay.run()
+    assert run.stream.seconds == pytest.approx(due, abs=1e-6)
+
+
+def test_pace_goes_on_over_blocks(file, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_module, "CHUNK_BYTES", 100)
+    for pace in (Pace(speed=2.0), Pace(rate=1.0)):
+        run = Run(file(0, 2, 4, 6, 8), pace=pace)
+        run.replay.run()
+        assert run.stream.seconds == pytest.approx([0, 1, 2, 3, 4])
+
+
+@settings(max_examples=50, deadline=None)
+@given(gaps=st.lists(st.integers(-20, 60), max_size=30), speed=st.sampled_from([0.5, 1.0, 60.0]))
+def test_each_event_is_sent_when_it_is_due_or_else_after_the_one_before(gaps: list[int], speed: float) -> None:
+    seconds = [1000]
+    for gap in gaps:
+        seconds.append(max(0, seconds[-1] + gap))
+    with scratch() as write:
+        run = Run(write(*seconds), pace=Pace(speed))
+        run.replay.run()
+    assert [event["product_id"] for event in run.stream.events] == list(range(len(seconds)))
+    latest = 0.0
+    for second, sent in zip(seconds, run.stream.seconds, strict=True):
+        latest = max(latest, (second - 1000) / speed)
+        assert sent == pytest.approx(latest, abs=1e-6)
+
+
+def test_events_go_by_category_where_asked(file) -> None:
+    run = Run(file(0, 5), partition_key="category_id")
+    run.replay.run()
+    assert run.stream.keys == ["2", "2"]
+
+
+class TestSelection:
+    def test_start_is_sent_and_until_is_not(self, file) -> None:
+        run = Run(file(9, 10, 5, 19, 20), selection=Selection(START + 10, START + 20))
+        summary = run.replay.run()
+        assert [event["product_id"] for event in run.stream.events] == [1, 3]
+        assert (summary.input_rows, summary.sent_events) == (5, 2)
+
+    def test_pace_and_shift_begin_at_the_first_event_that_is_selected(self, file) -> None:
+        run = Run(file(0, 100, 110), selection=Selection(start=START + 50), time="now", pace=Pace(1.0))
+        run.replay.run()
+        assert run.stream.seconds == pytest.approx([0, 10])
+        assert run.stream.events[0]["txn_timestamp"] == "2026-11-23T12:00:00.250Z"
+
+    @settings(max_examples=50, deadline=None)
+    @given(users=st.lists(st.integers(-(2**63), 2**63 - 1), max_size=60), parts=st.integers(1, 5))
+    def test_parts_are_disjoint_whole_and_split_no_user(self, users: list[int], parts: int) -> None:
+        block = pl.DataFrame(
+            {"second": range(len(users)), "user_id": list(map(str, users))},
+            schema={"second": pl.Int64, "user_id": pl.String},
+        )
+        shares = [Selection(part=(part, parts)).in_part(block) for part in range(1, parts + 1)]
+        assert pl.concat(shares).sort("second").equals(block)
+        assert all(share["second"].is_sorted() for share in shares)
+        assert sum(share["user_id"].n_unique() for share in shares) == block["user_id"].n_unique()
+
+    def test_parts_are_of_about_the_same_size(self) -> None:
+        block = pl.DataFrame({"user_id": [str(user) for user in range(512_000_000, 512_010_000)]})
+        assert 2300 < Selection(part=(3, 4)).in_part(block).height < 2700
+
+    def test_parts_share_shift_and_pace(self, file) -> None:
+        path = file(*range(0, 100, 10))
+        sent = {}
+        for part in (1, 2):
+            run = Run(path, selection=Selection(part=(part, 2)), time="now", pace=Pace(1.0))
+            run.replay.run()
+            sent[part] = [
+                (event["product_id"], event["txn_timestamp"], round(at, 6))
+                for event, at in zip(run.stream.events, run.stream.seconds, strict=True)
+            ]
+        whole = Run(path, time="now", pace=Pace(1.0))
+        whole.replay.run()
+        assert all(sent.values())
+        assert sorted(sent[1] + sent[2]) == [
+            (event["product_id"], event["txn_timestamp"], round(at, 6))
+            for event, at in zip(whole.stream.events, whole.stream.seconds, strict=True)
+        ]
+
+
+class TestLoop:
+    def looped(self, path: Path, events: int, **options: Any) -> Run:
+        """Returns a run that is stopped after so many events."""
+        run = Run(path, loop=True, stopped=lambda: len(run.stream.events) >= events, **options)
+        run.replay.run()
+        return run
+
+    def test_each_pass_comes_right_after_the_one_before(self, file) -> None:
+        run = self.looped(file(10, 5, 14), 8, pace=Pace(1.0))
+        assert [event["txn_timestamp"][14:19] for event in run.stream.events] == [
+            "00:10", "00:05", "00:14", "00:20", "00:15", "00:24", "00:30", "00:25"
+        ]  # fmt: skip
+        assert run.stream.seconds == pytest.approx([0, 0, 4, 10, 10, 14, 20, 20])
+
+    def test_gap_is_right_where_the_earliest_event_comes_in_a_later_block(
+        self, file, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(source_module, "CHUNK_BYTES", 60)
+        run = self.looped(file(10, 14, 5), 6)
+        assert [event["txn_timestamp"][14:19] for event in run.stream.events] == [
+            "00:10", "00:14", "00:05", "00:20", "00:24", "00:15"
+        ]  # fmt: skip
+
+    def test_parts_move_by_the_same(self, file) -> None:
+        path, seconds = file(*range(20)), {}
+        for part in (1, 2):
+            run = self.looped(path, 25, selection=Selection(part=(part, 2)))
+            for event in run.stream.events:
+                seconds.setdefault(event["product_id"], []).append(event["txn_timestamp"])
+        assert len(seconds) == 20
+        assert all(times[1][14:19] == f"00:{20 + product}" for product, times in seconds.items())
+
+    def test_rows_of_all_passes_are_counted(self, file) -> None:
+        run = self.looped(file(0, "bad", 1), 4)
+        summary = run.replay.summary()
+        assert (summary.input_rows, summary.malformed_rows, summary.sent_events) == (6, 2, 4)
+
+    def test_file_without_events_ends(self, file) -> None:
+        assert Run(file(), loop=True).replay.run().sent_events == 0
+
+    def test_ends_where_nothing_is_selected(self, file) -> None:
+        run = Run(file(0), loop=True, selection=Selection(start=START + 1))
+        assert run.replay.run().input_rows == 1
+
+
+class TestTooManyMalformed:
+    @pytest.mark.parametrize("attack", [False, True])
+    def test_stops_in_the_middle(self, file, monkeypatch: pytest.MonkeyPatch, attack: bool) -> None:
+        monkeypatch.setattr(source_module, "CHUNK_BYTES", 10_000)
+        rows = [*range(1000), *["bad"] * 30, *range(1000)]
+        run = Run(file(*rows), max_malformed=0.01, attack=Attack(1, seed=1) if attack else None)
+        with pytest.raises(TooManyMalformed) as raised:
+            run.replay.run()
+        summary = run.replay.summary()
+        assert str(raised.value) == (
+            f"{summary.malformed_rows} of the first {summary.input_rows:,} rows are malformed, allowed is a share of "
+            "0.01; see why in the --malformed file, or allow more with --max-malformed"
+        )
+        assert summary.input_rows < 1700
+        assert summary.sent_events == len(run.stream.events) <= 1000
+
+    def test_few_at_the_start_do_not_count_before_a_thousand_rows(self, file, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(source_module, "CHUNK_BYTES", 1000)
+        run = Run(file("bad", "bad", *range(1500)), max_malformed=0.01)
+        assert run.replay.run().sent_events == 1500
+
+    @pytest.mark.parametrize(("share", "fits"), [(0.5, True), (0.4, False), (0.0, False), (1.0, True)])
+    def test_share_itself_is_allowed(self, file, share: float, fits: bool) -> None:
+        run = Run(file(0, "bad"), max_malformed=share)
+        if fits:
+            assert run.replay.run().sent_events == 1
+        else:
+            with pytest.raises(TooManyMalformed, match="1 of the first 2 rows"):
+                run.replay.run()
+
+
+class Killed(BaseException):
+    """The end of a process."""
+
+
+class MortalStream(Stream):
+    """Dies in its n-th call, after what came with it was stored or before."""
+
+    def __init__(self, stored: list[dict[str, Any]], dies_in_call: int, after: bool) -> None:
+        super().__init__(Clock())
+        self.stored = stored
+        self.dies_in_call = dies_in_call
+        self.after = after
+
+    def put_records(self, entries: Sequence[str]) -> list[dict[str, Any]]:
+        dies = self.calls + 1 == self.dies_in_call
+        if dies and not self.after:
+            raise Killed
+        answers = super().put_records(entries)
+        self.stored += [json.loads(b64decode(json.loads(entry)["Data"])) for entry in entries]
+        if dies:
+            raise Killed
+        return answers
+
+
+class SmallSink(StreamSink):
+    batch_events = 4
+
+
+def resumable(path: Path, state: Path, stream: Stream, **options: Any) -> tuple[Replay, Clock]:
+    clock = options.pop("clock", None) or Clock()
+    sink = SmallSink(Writer(stream, sleep=lambda seconds: None))
+    resume = Resume(state, {"data": "a", "seed": options.pop("seed", 1)})
+    return Replay(Source(path), sink, resume=resume, clock=clock, progress=io.StringIO(), **options), clock
+
+
+class TestResume:
+    @settings(max_examples=25, deadline=None)
+    @given(
+        events=st.integers(0, 40),
+        kills=st.lists(st.tuples(st.integers(1, 6), st.booleans()), max_size=4),
+        chunk_bytes=st.integers(50, 1500),
+        bots=st.integers(0, 2),
+        mode=st.sampled_from(["now", "original"]),
+    )
+    def test_killed_replays_lose_nothing_and_repeat_at_most_a_batch_each(
+        self, events: int, kills: list[tuple[int, bool]], chunk_bytes: int, bots: int, mode: str
+    ) -> None:
+        with scratch() as write, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(source_module, "CHUNK_BYTES", chunk_bytes)
+            path = write(*range(events))
+            state = path.with_name("state")
+            state.unlink(missing_ok=True)
+            stored: list[dict[str, Any]] = []
+            deaths = 0
+            for number, (call, after) in enumerate([*kills, (10**9, False)]):
+                clock = Clock()
+                clock.seconds = 1000.0 * number  # each begins later
+                attack = Attack(bots, seed=1) if bots and events else None
+                replay, _ = resumable(
+                    path, state, MortalStream(stored, call, after), time=mode, attack=attack, clock=clock
+                )
+                try:
+                    summary = replay.run()
+                except Killed:
+                    deaths += after
+            whole = Run(path, time=mode, attack=Attack(bots, seed=1) if bots and events else None)
+            whole.replay.run()
+        expected = [json.dumps(event) for event in whole.stream.events]
+        came = Counter(json.dumps(event) for event in stored)
+        assert came.keys() == set(expected)
+        assert came.total() - len(expected) <= 4 * deaths
+        assert summary.skipped_events + summary.sent_events == len(expected)
+
+    def test_pace_begins_where_it_goes_on(self, file, tmp_path: Path) -> None:
+        path = file(0, 1, 2, 3, 3600, 3610)
+        with pytest.raises(Killed):
+            resumable(path, tmp_path / "state", MortalStream([], 2, False))[0].run()
+        for pace in (Pace(1.0), Pace(rate=0.1)):
+            state = tmp_path / "again"
+            state.write_bytes((tmp_path / "state").read_bytes())
+            clock = Clock()
+            stream = Stream(clock)
+            summary = resumable(path, state, stream, pace=pace, clock=clock)[0].run()
+            assert stream.seconds == pytest.approx([0, 10])
+            assert (summary.skipped_events, summary.sent_events) == (4, 2)
+
+    def test_stopped_replay_goes_on(self, file, tmp_path: Path) -> None:
+        path, first, second = file(*range(10)), Stream(Clock()), Stream(Clock())
+        resumable(path, tmp_path / "state", first, stopped=lambda: first.calls >= 1)[0].run()
+        resumable(path, tmp_path / "state", second)[0].run()
+        assert [event["product_id"] for event in first.events + second.events] == list(range(10))
+        assert len(first.events) == 4
+
+    def test_replay_that_was_complete_sends_nothing_again(self, file, tmp_path: Path) -> None:
+        path = file(*range(10))
+        resumable(path, tmp_path / "state", Stream(Clock()))[0].run()
+        again = Stream(Clock())
+        assert resumable(path, tmp_path / "state", again)[0].run().skipped_events == 10
+        assert again.calls == 0
+
+    def test_loop_goes_on_in_its_pass(self, file, tmp_path: Path) -> None:
+        path, stored = file(*range(6)), []
+        with pytest.raises(Killed):
+            resumable(path, tmp_path / "state", MortalStream(stored, 6, False), loop=True)[0].run()
+        stream = Stream(Clock())
+        resumable(path, tmp_path / "state", stream, loop=True, stopped=lambda: stream.calls >= 3)[0].run()
+        times = [event["txn_timestamp"][14:19] for event in stored + stream.events]
+        assert times == [f"00:{second:02}" for second in range(len(times))]
+        assert len(times) > 20
+
+    def test_other_options_are_refused_by_name(self, file, tmp_path: Path) -> None:
+        resumable(file(0), tmp_path / "state", Stream(Clock()))[0].run()
+        with pytest.raises(
+            ResumeError, match=r"state: of a replay with other seed; repeat its options, or give another"
+        ):
+            resumable(file(0), tmp_path / "state", Stream(Clock()), seed=2)
+
+    @pytest.mark.parametrize("text", ["", "no json", "[]", "5", "{}", '{"acknowledged": 1, "shift_ms": 0}'])
+    def test_file_of_another_kind_is_refused(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "state").write_text(text)
+        with pytest.raises(ResumeError, match=r"state: not written by --resume \(.*\); give another file"):
+            Resume(tmp_path / "state", {"data": "a"})
+
+    def test_file_that_cannot_be_written_is_told_before_anything_is_sent(self, file, tmp_path: Path) -> None:
+        stream = Stream(Clock())
+        with pytest.raises(FileNotFoundError):
+            resumable(file(0), tmp_path / "no folder" / "state", stream)[0].run()
+        assert stream.calls == 0
+
+    def test_state_is_of_what_is_acknowledged_even_if_a_batch_fails(self, file, tmp_path: Path) -> None:
+        path = file(*range(10))
+        with pytest.raises(SendError):
+            resumable(path, tmp_path / "state", Stream(Clock(), lambda call, position: call > 1))[0].run()
+        assert Resume(tmp_path / "state", {"data": "a", "seed": 1}).acknowledged == 4
+
+
+def test_summary_has_the_fields_that_programs_read() -> None:
+    assert list(Summary.__dataclass_fields__) == [
+        "input_rows",
+        "malformed_rows",
+        "injected_events",
+        "skipped_events",
+        "sent_events",
+        "retries",
+        "overtakings",
+        "seconds",
+    ]

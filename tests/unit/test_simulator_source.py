@@ -1,16 +1,26 @@
 """Every row of a file is an event or a malformed row with line number and reason, whatever state the file is in."""
 
 import gzip
+import io
 import tracemalloc
+import zipfile
 from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import boto3
+import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from moto import mock_aws
 
 from simulator import source as source_module
-from simulator.event import second_of
-from simulator.source import CHUNK_BYTES, MAX_ROW_BYTES, Malformed, Source, SourceError
+from simulator.event import encode_head, second_of
+from simulator.source import BLOCK, CHUNK_BYTES, MAX_ROW_BYTES, PLAIN_ROW, Malformed, Source, SourceError
 
 REAL = Path(__file__).parents[3] / "shared/data/2019-Oct-head-17k.csv.gz"
 HEADER = b"event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session\n"
@@ -20,10 +30,35 @@ def row(product: int = 1, brand: str = "aqua") -> bytes:
     return f"2019-10-01 00:00:00 UTC,view,{product},2,a.b,{brand},33.20,7,s\n".encode()
 
 
-def read(path: Path, limit: int | None = None) -> tuple[list[int], list[Malformed], Source]:
+def both_ways(paths: Any, limit: int | None = None) -> tuple[list[dict[str, Any]], list[Malformed], Source]:
+    """Returns the events, the malformed rows, and the source after the pass; blocks say the same as events."""
+    by_event, by_block = Source(paths, limit), Source(paths, limit)
+    malformed: list[Malformed] = []
+    malformed_of_blocks: list[Malformed] = []
+    events = list(by_event.events(malformed.append))
+    block = pl.concat([pl.DataFrame(schema=BLOCK), *by_block.blocks(malformed_of_blocks.append)])
+    assert block.rows() == [
+        (second_of(event["event_time"]), str(event["user_id"]), str(event["category_id"]), encode_head(event))
+        for event in events
+    ]
+    assert malformed_of_blocks == malformed
+    assert (by_block.rows, by_block.damage) == (by_event.rows, by_event.damage)
+    return events, malformed, by_event
+
+
+def read(path: Any, limit: int | None = None) -> tuple[list[int], list[Malformed], Source]:
     """Returns the product ids of the events, the malformed rows, and the source after the pass."""
-    source, malformed = Source(path, limit), []
-    return [event["product_id"] for event in source.events(malformed.append)], malformed, source
+    events, malformed, source = both_ways(path, limit)
+    return [event["product_id"] for event in events], malformed, source
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    """Returns a zip archive of these."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
 
 
 @pytest.fixture
@@ -32,23 +67,35 @@ def file(tmp_path: Path):
 
     def write(content: bytes, name: str = "events.csv") -> Path:
         path = tmp_path / name
+        if name.endswith(".zip"):
+            content = zipped({"events.csv": content})
         path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
         return path
 
     return write
 
 
-@pytest.mark.parametrize("name", ["events.csv", "events.csv.gz"])
+@pytest.mark.parametrize("name", ["events.csv", "events.csv.gz", "events.csv.zip"])
 @pytest.mark.parametrize(
     "content",
     [
         HEADER + row(1) + row(2),
+        row(1) + row(2),
+        b"\xef\xbb\xbf" + row(1) + row(2),
         (HEADER + row(1) + row(2)).replace(b"\n", b"\r\n"),
         b"\xef\xbb\xbf" + HEADER + row(1) + row(2),
         (HEADER + row(1) + row(2)).rstrip(b"\n"),
         (HEADER + row(1) + row(2)).replace(b"\n", b"\r\n").rstrip(b"\n"),
     ],
-    ids=["plain", "CRLF", "byte order mark", "no line end at the end", "half a CRLF at the end"],
+    ids=[
+        "plain",
+        "no header",
+        "byte order mark without header",
+        "CRLF",
+        "byte order mark",
+        "no line end at the end",
+        "half a CRLF at the end",
+    ],
 )
 def test_rows_are_events_in_the_files_order(file, content: bytes, name: str) -> None:
     products, malformed, source = read(file(content, name))
@@ -71,7 +118,7 @@ def test_last_row_that_is_cut_off_is_malformed(file) -> None:
     cut = b"2019-10-01 00:00:00 UTC,view,2,2,a.b,aqua,33.20,7"
     products, malformed, source = read(file(HEADER + row(1) + cut))
     assert products == [1]
-    assert malformed == [Malformed(3, "8 columns, expected 9", cut.decode())]
+    assert malformed == [Malformed(source.inputs[0], 3, "8 columns, expected 9", cut.decode())]
     assert (source.rows, source.damage) == (2, None)
 
 
@@ -85,7 +132,7 @@ def test_line_number_and_reason_of_each_malformed_row(file) -> None:
         (6, "price '-1' is no decimal number from 0 to 9999999999.99"),
     ]
     assert malformed[0].row == rows[1].decode().rstrip()
-    assert malformed[0].as_dict().keys() == {"line_number", "reason", "row"}
+    assert malformed[0].as_dict().keys() == {"file", "line_number", "reason", "row"}
     assert source.rows == 5
 
 
@@ -156,7 +203,7 @@ def test_truncated_gzip_yields_what_is_whole_and_says_so(file) -> None:
     products, malformed, source = read(path)
     assert 1000 < len(products) < 1999
     assert products == list(range(len(products)))
-    assert source.damage.startswith("reading ended early: Compressed file ended")
+    assert source.damage.startswith(f"{path}: reading ended early: Compressed file ended")
     (cut,) = malformed
     assert (cut.line_number, cut.reason) == (len(products) + 2, "the file is damaged inside or after this row")
     assert rows[len(products)].startswith(cut.row.encode())
@@ -178,7 +225,7 @@ def test_corrupt_gzip_yields_what_is_before_and_says_so(file, position: int, dam
     path.write_bytes(path.read_bytes() + corrupt)
     products, malformed, source = read(path)
     assert products == whole
-    assert source.damage.startswith(f"reading ended early: {damage}")
+    assert source.damage.startswith(f"{path}: reading ended early: {damage}")
     assert malformed == []
 
 
@@ -188,6 +235,25 @@ def test_row_that_looks_whole_where_a_gzip_breaks_is_not_sent(file) -> None:
     products, malformed, source = read(path)
     assert products == [1]
     assert [(bad.line_number, bad.reason) for bad in malformed] == [(3, "the file is damaged inside or after this row")]
+    assert source.damage
+    assert source.rows == 2
+
+
+def test_damage_of_one_file_is_told_and_spoils_no_other(tmp_path: Path) -> None:
+    first, second = tmp_path / "1.csv.gz", tmp_path / "2.csv.gz"
+    first.write_bytes(gzip.compress(HEADER + row(1))[:-8])
+    second.write_bytes(gzip.compress(HEADER + row(2).replace(b"00:00:00", b"00:00:01")))
+    products, malformed, source = read([first, second])
+    assert (products, malformed) == ([1, 2], [])
+    assert source.damage.startswith(f"{first}: reading ended early: ")
+
+
+def test_limit_that_ends_before_the_damage_does_not_see_it(file) -> None:
+    path = file(HEADER + row(1) + row(2).rstrip(), "events.csv.gz")
+    path.write_bytes(path.read_bytes()[:-8])
+    assert read(path, limit=1)[2].damage is None
+    products, malformed, source = read(path, limit=2)
+    assert (products, len(malformed), source.rows) == ([1], 1, 2)
     assert source.damage
 
 
@@ -202,21 +268,28 @@ def test_second_pass_starts_afresh(file) -> None:
     assert source.rows == 2
 
 
-def test_header_alone_is_a_file_without_events(file) -> None:
-    assert read(file(HEADER))[0] == []
+@pytest.mark.parametrize("content", [HEADER, HEADER.rstrip(), HEADER.replace(b"\n", b"\r\n")])
+def test_header_alone_is_a_file_without_events(file, content: bytes) -> None:
+    products, malformed, source = read(file(content))
+    assert (products, malformed, source.rows) == ([], [], 0)
+
+
+def test_line_numbers_begin_at_one_where_there_is_no_header(file) -> None:
+    products, malformed, _ = read(file(row(1) + b"bad\n" + row(2)))
+    assert (products, [bad.line_number for bad in malformed]) == ([1, 2], [2])
 
 
 @pytest.mark.parametrize(
     ("content", "came"),
     [
-        (b"", "the file is empty"),
-        (b"\n" + HEADER, "the header is ''"),
-        (row(1), "the header is '2019-10-01 00:00:00 UTC,view,1,"),
+        (b"", "the file or its first line is empty"),
+        (b"\n" + HEADER, "the file or its first line is empty"),
+        (row(1).replace(b"view", b"look"), "the header is '2019-10-01 00:00:00 UTC,look,1,"),
         (HEADER.replace(b"brand", b"maker"), "the header is 'event_time,event_type,product_id,category_id,cat"),
         (HEADER.replace(b"\n", b",extra\n"), "user_session,extra'"),
         (HEADER.decode().encode("utf-16"), "the header is '\\\\xff\\\\xfe"),
     ],
-    ids=["empty", "blank line", "no header", "other name", "another column", "UTF-16"],
+    ids=["empty", "blank line", "bad row", "other name", "another column", "UTF-16"],
 )
 def test_wrong_header_is_refused_and_the_right_one_named(file, content: bytes, came: str) -> None:
     with pytest.raises(SourceError) as raised:
@@ -233,20 +306,267 @@ def test_gz_that_is_no_gzip_is_refused(file) -> None:
 
 @pytest.mark.parametrize("name", ["missing.csv", "missing.csv.gz"])
 def test_missing_path_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(SourceError, match=f"{name}: No such file or directory; give the path of a .csv or .csv.gz"):
+    with pytest.raises(SourceError, match=f"{name}: No such file or directory; give the path of a .csv or"):
         read(tmp_path / name)
 
 
-def test_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "month.csv").mkdir()
-    with pytest.raises(SourceError, match=r"month\.csv: Is a directory; give the path of"):
-        read(tmp_path / "month.csv")
-
-
-@pytest.mark.parametrize("name", ["events.zip", "events", "events.json.gz"])
+@pytest.mark.parametrize("name", ["events.zip", "events", "events.json.gz", "events.CSV"])
 def test_other_kinds_of_file_are_refused(file, name: str) -> None:
-    with pytest.raises(SourceError, match=f"{name}: not a .csv or .csv.gz file; unpack it"):
+    with pytest.raises(SourceError, match=f"{name}: not a .csv, .csv.gz or .csv.zip file; give another path"):
         read(file(HEADER + row(1), name))
+
+
+@pytest.mark.parametrize("address", ["ftp://host/a.csv", "other://host/a.csv"])
+def test_address_of_another_kind_is_refused(address: str) -> None:
+    with pytest.raises(SourceError, match=f"{address}: no such address; give a local path or an s3:// address"):
+        read(address)
+
+
+class TestZip:
+    @pytest.fixture
+    def archive(self, tmp_path: Path):
+        """Returns a function that writes bytes to a .csv.zip and returns its path."""
+
+        def write(content: bytes) -> Path:
+            path = tmp_path / "events.csv.zip"
+            path.write_bytes(content)
+            return path
+
+        return write
+
+    def test_the_one_csv_file_is_read_whatever_lies_beside_it(self, archive) -> None:
+        members = {"2019-Oct.csv": HEADER + row(1), "__MACOSX/._2019-Oct.csv": b"x", "README.txt": b"y"}
+        assert read(archive(zipped(members)))[0] == [1]
+
+    @pytest.mark.parametrize(("names", "number"), [([], 0), (["a.txt"], 0), (["a.csv", "b.csv"], 2)])
+    def test_archive_of_none_or_several_is_refused(self, archive, names: list[str], number: int) -> None:
+        path = archive(zipped(dict.fromkeys(names, HEADER + row(1))))
+        with pytest.raises(SourceError) as raised:
+            read(path)
+        assert str(raised.value) == (
+            f"{path}: it holds {number} .csv files, allowed is one; unpack it and give their paths"
+        )
+
+    @pytest.mark.parametrize("content", [b"", b"no zip", zipped({"a.csv": HEADER + row(1) * 99})[:-30]])
+    def test_what_is_no_zip_or_cut_off_is_refused(self, archive, content: bytes) -> None:
+        with pytest.raises(SourceError, match=r"events.csv.zip: File is not a zip file; give a whole archive"):
+            read(archive(content))
+
+    def test_corrupt_archive_yields_what_is_before_and_says_so(self, archive) -> None:
+        chance = Random(1)
+        rows = [row(number, chance.randbytes(30).hex()) for number in range(2000)]
+        content = bytearray(zipped({"a.csv": HEADER + b"".join(rows)}))
+        content[content.index(b"PK\x01\x02") + 16] ^= 0xFF  # the checksum
+        products, malformed, source = read(archive(bytes(content)))
+        assert 1000 < len(products) < 2000
+        assert products == list(range(len(products)))
+        assert [bad.reason for bad in malformed] == ["the file is damaged inside or after this row"]
+        assert source.damage.endswith(": reading ended early: Bad CRC-32 for file 'a.csv'")
+
+    def test_encrypted_archive_is_refused(self, archive) -> None:
+        content = bytearray(zipped({"a.csv": HEADER + row(1)}))
+        for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+            content[content.index(signature) + offset] |= 1
+        with pytest.raises(SourceError, match=r"encrypted.*; unpack it and give the \.csv file$"):
+            read(archive(bytes(content)))
+
+
+class TestSeveralFiles:
+    @pytest.fixture
+    def days(self, tmp_path: Path) -> list[Path]:
+        """Returns three files; names, and the order in which they are given, are not the order of their events."""
+        paths = []
+        for name, day, product in (("c.csv", 1, 1), ("a.csv.gz", 3, 3), ("b.csv.zip", 2, 2)):
+            content = HEADER + b"bad\n" + row(product).replace(b"10-01", b"10-0%d" % day)
+            packed = {"z": gzip.compress(content), "p": zipped({"x.csv": content})}.get(name[-1], content)
+            paths.append(tmp_path / name)
+            paths[-1].write_bytes(packed)
+        return paths[1:] + paths[:1]
+
+    def test_go_in_the_order_of_their_first_events(self, days: list[Path]) -> None:
+        products, malformed, source = read(days)
+        assert products == [1, 2, 3]
+        assert [(Path(bad.file).name, bad.line_number) for bad in malformed] == [
+            ("c.csv", 2),
+            ("b.csv.zip", 2),
+            ("a.csv.gz", 2),
+        ]
+        assert source.rows == 6
+
+    def test_limit_counts_over_all_files(self, days: list[Path]) -> None:
+        assert read(days, limit=3)[0] == [1]
+        assert read(days, limit=4)[0] == [1, 2]
+
+    def test_folder_means_the_files_in_it(self, days: list[Path]) -> None:
+        (days[0].parent / "notes.txt").write_text("x")
+        assert read(days[0].parent)[0] == [1, 2, 3]
+
+    def test_glob_means_the_files_it_matches(self, days: list[Path]) -> None:
+        assert read(f"{days[0].parent}/[bc].csv*")[0] == [1, 2]
+
+    def test_name_with_a_globs_letters_is_a_name_where_it_exists(self, file) -> None:
+        path = file(HEADER + row(1), "[1].csv")
+        assert read(path)[0] == [1]
+
+    def test_file_without_events_goes_last(self, days: list[Path]) -> None:
+        empty = days[0].with_name("0.csv")
+        empty.write_bytes(HEADER)
+        source = Source([empty, *days])
+        assert [Path(one.name).name for one in source.files][-1] == "0.csv"
+
+    @pytest.mark.parametrize("name", ["*.csv", "folder"])
+    def test_glob_or_folder_without_files_is_refused(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / "folder").mkdir()
+        with pytest.raises(SourceError, match=r"no such file; give the path of a .csv or .csv.gz or .csv.zip file"):
+            read(tmp_path / name)
+
+    def test_one_that_is_missing_or_has_another_header_is_refused_before_the_first_event(
+        self, days: list[Path]
+    ) -> None:
+        with pytest.raises(SourceError, match=r"d\.csv: No such file"):
+            next(Source([*days, days[0].with_name("d.csv")]).events())
+        days[1].write_bytes(b"a,b\n")
+        days[1] = days[1].rename(days[1].with_suffix(".csv"))
+        with pytest.raises(SourceError, match="the header is 'a,b'"):
+            next(Source(days).events())
+
+
+class TestS3:
+    @pytest.fixture(autouse=True)
+    def bucket(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+        for name, value in (("ACCESS_KEY_ID", "1"), ("SECRET_ACCESS_KEY", "1"), ("DEFAULT_REGION", "us-east-1")):
+            monkeypatch.setenv(f"AWS_{name}", value)
+        for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
+            monkeypatch.delenv(name, raising=False)
+        with mock_aws():
+            s3 = boto3.client("s3")
+            s3.create_bucket(Bucket="raw")
+            for name, day, product in (
+                ("p_month=11/b.csv", 2, 2),
+                ("p_month=10/a.csv.gz", 1, 1),
+                ("other/c.csv", 3, 3),
+            ):
+                content = HEADER + row(product).replace(b"10-01", b"10-0%d" % day)
+                body = gzip.compress(content) if name.endswith(".gz") else content
+                s3.put_object(Bucket="raw", Key=f"activity/{name}", Body=body)
+            s3.put_object(Bucket="raw", Key="activity/p_month=10/_SUCCESS", Body=b"")
+            s3.put_object(Bucket="raw", Key="activity/z.csv.zip", Body=zipped({"z.csv": HEADER + row(9)}))
+            yield s3
+
+    @pytest.mark.parametrize(
+        ("address", "products"),
+        [
+            ("activity/p_month=10/a.csv.gz", [1]),
+            ("activity/other/c.csv", [3]),
+            ("activity/z.csv.zip", [9]),
+            ("activity/p_month=10/", [1]),
+            ("activity/p_month=", [1, 2]),
+            ("activity/", [1, 9, 2, 3]),
+        ],
+    )
+    def test_object_and_prefix(self, address: str, products: list[int]) -> None:
+        read_products, malformed, source = read(f"s3://raw/{address}")
+        assert (read_products, malformed) == (products, [])
+        assert source.share_read is None
+
+    @pytest.mark.parametrize(
+        "address", ["s3://raw/none/", "s3://raw/none.csv", "s3://nobody/a.csv", "s3://nobody/", "s3://B/a.csv"]
+    )
+    def test_missing_address_is_refused_in_one_sentence(self, address: str) -> None:
+        with pytest.raises(SourceError) as raised:
+            read(address)
+        assert str(raised.value).startswith(f"{address}: ")
+        assert "\n" not in str(raised.value)
+
+
+IDS = ["0", "7", "-7", "-0", "+1", "007", " 1", "", "x", "1.0", "٣"]
+IDS += [str(number) for number in (2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 10**18, 8 * 10**18, 9 * 10**18, 10**19)]
+PRICES = ["33.20", "33", "33.2", "33.205", "0.00", "0", "00.10", "01.00", "-1.00", "+1.00", "1e3", ".50", "5.", ""]
+PRICES += ["9999999999.99", "9999999999.995", "10000000000.00", "NaN"]
+TEXTS = ["", "aqua", "a b", "кофе ☕", '7" pan', '"a, b"', '"the ""best"""', '"open', "a\\b", "a\x00b", "a\tb", "\x7f"]
+TEXTS += ["\x85", "\u2028", "a\rb", "\r", "}", "x" * 300]
+TIMES = ["2019-10-01 00:00:00", "2020-02-29 23:59:59", "2019-02-29 00:00:00", "1969-12-31 23:59:59"]
+TIMES += ["1970-01-01 00:00:00", "2999-12-31 23:59:59", "3000-01-01 00:00:00", "2019-10-01 24:00:00"]
+TIMES += [
+    "2019-10-01 00:00:60",
+    "2019-11-31 00:00:00",
+    "2019-10-1 00:00:00",
+    "2019-10-01T00:00:00",
+    "0000-01-01 00:00:00",
+]
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> bytes:
+    """A row, most often whole, as it may lie in a file."""
+
+    def one_of(usual: str, odd: Sequence[str], more: st.SearchStrategy[str]) -> str:
+        kind = draw(st.integers(0, 9))
+        return usual if kind < 7 else draw(st.sampled_from(odd)) if kind < 9 else draw(more)
+
+    ids = st.integers(-(2**64), 2**64).map(str)
+    text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), max_size=8)
+    times = st.datetimes().map(lambda at: f"{at:%Y-%m-%d %H:%M:%S}")
+    columns = [
+        one_of(TIMES[0], TIMES, times) + draw(st.sampled_from([" UTC"] * 9 + [""])),
+        one_of("view", ["cart", "remove_from_cart", "purchase", "View", ""], text),
+        one_of("1", IDS, ids),
+        one_of("2103807459595387724", IDS, ids),
+        one_of("a.b", TEXTS, text),
+        one_of("aqua", TEXTS, text),
+        one_of("33.20", PRICES, st.decimals(0, 10**11, places=2).map(str)),
+        one_of("512", IDS, ids),
+        one_of("s", TEXTS, text),
+    ]
+    line = ",".join(columns[: draw(st.sampled_from([9] * 19 + [8]))]).encode()
+    if draw(st.integers(0, 29)) == 0:
+        at = draw(st.integers(0, len(line)))
+        line = line[:at] + draw(st.sampled_from([b"\xe9", b"\xff", b"\x00", b'"', b","])) + line[at:]
+    return line + draw(st.sampled_from([b"\n"] * 4 + [b"\r\n"]))
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("rows") / "events.csv"
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(lines=st.lists(rows(), min_size=1, max_size=12), header=st.booleans(), chunk_bytes=st.integers(1, 400))
+def test_blocks_are_the_same_as_events_wherever_chunks_end(
+    scratch: Path, lines: list[bytes], header: bool, chunk_bytes: int
+) -> None:
+    text = (HEADER if header else row(0)) + b"".join(lines)
+    scratch.write_bytes(text)
+    whole = both_ways(scratch)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source_module, "CHUNK_BYTES", chunk_bytes)
+        parts = both_ways(scratch)
+    assert parts[:2] == whole[:2]
+    assert parts[2].rows == whole[2].rows == len(whole[0]) + len(whole[1]) == len(lines) + (not header)
+    starts = list(accumulate(map(len, lines), initial=0))
+    for bad in whole[1]:
+        index = bad.line_number - 2
+        line = text[len(text) - starts[-1] :][starts[index] : starts[index + 1]].rstrip(b"\n").removesuffix(b"\r")
+        assert bad.row == line.decode(errors="backslashreplace")
+
+
+@pytest.mark.parametrize(("column", "values"), [(0, [f"{at} UTC" for at in TIMES]), (2, IDS), (4, TEXTS), (6, PRICES)])
+def test_each_odd_value_is_judged_alike_both_ways(file, column: int, values: list[str]) -> None:
+    lines = []
+    for value in values:
+        cells = row().decode().rstrip().split(",")
+        cells[column] = value
+        lines.append(",".join(cells))
+    events, malformed, _ = both_ways(file(HEADER + "\n".join(lines).encode() + b"\n"))
+    assert len(events) + len(malformed) == len(values)
+    assert events
+    assert malformed
+
+
+def test_usual_row_goes_the_fast_way() -> None:
+    lines = [row().decode().rstrip(), row(2**63 - 10**17, "").decode().rstrip(), row(brand="кофе").decode().rstrip()]
+    assert pl.Series(lines).str.contains(PLAIN_ROW).to_list() == [True, False, True]
 
 
 def test_chunk_borders_change_nothing(file, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,174 @@
+"""A month of the data set → the raw bucket, in three places: as it is, unpacked, and a sample.
+
+A part that arrived is not sent again: a broken upload goes on, a finished one is left alone. S3 checks each part's
+SHA-256, and that of all parts, before it takes an object:
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
+"""
+
+import sys
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import md5, sha256
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from simulator.event import MalformedRow, parse, second_of
+from simulator.kinesis import explain
+from simulator.source import SourceError, fields, open_text
+
+# At most 10,000 parts: enough for 160 GB. https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+PART_BYTES = 16 * 1024**2
+SAMPLE_ROWS = 1_000
+
+
+class UploadError(RuntimeError):
+    """An object that did not arrive; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One object to be. `open` gives its bytes from the start, each time the same."""
+
+    key: str
+    open: Callable[[], AbstractContextManager[BinaryIO]]
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What S3 says of a part, or of an object made of parts: SHA-256 in base64, and the ETag, an MD5 unless KMS
+    encrypts the bucket. Not every S3 tells the former of what it holds."""
+
+    sha256: str
+    etag: str
+    raw: tuple[bytes, bytes]
+
+    @classmethod
+    def of(cls, part: bytes) -> "Digest":
+        raw = sha256(part).digest(), md5(part, usedforsecurity=False).digest()
+        return cls(b64encode(raw[0]).decode(), raw[1].hex(), raw)
+
+    @classmethod
+    def of_parts(cls, parts: Sequence["Digest"]) -> "Digest":
+        both = cls.of(b"".join(part.raw[0] for part in parts)), cls.of(b"".join(part.raw[1] for part in parts))
+        return cls(f"{both[0].sha256}-{len(parts)}", f"{both[1].etag}-{len(parts)}", (b"", b""))
+
+    def is_of(self, said: Mapping[str, Any]) -> bool:
+        """Whether S3's words are about the same bytes."""
+        return said.get("ChecksumSHA256") == self.sha256 or said.get("ETag", "").strip('"') == self.etag
+
+
+def uploads(path: Path) -> list[Upload]:
+    """The three objects of a data file. Raises SourceError."""
+    with open_text(str(path)) as text:
+        lines = list(islice(text, SAMPLE_ROWS + 1))
+    month = _month(path, lines)
+    stem = path.name.split(".csv")[0]
+
+    @contextmanager
+    def as_it_is() -> Iterator[BinaryIO]:
+        with path.open("rb") as file:
+            yield file
+
+    @contextmanager
+    def sample() -> Iterator[BinaryIO]:
+        yield BytesIO(b"".join(lines))
+
+    @contextmanager
+    def unpacked() -> Iterator[BinaryIO]:
+        with open_text(str(path)) as text:
+            yield text
+
+    places = f"p_year={month:%Y}/p_month={month:%m}"
+    return [
+        Upload(f"ecomm_user_activity/{places}/{path.name}", as_it_is),
+        Upload(f"ecomm_user_activity_sample/{stem}-sample.csv", sample),
+        # The name that the blog post gave it; whoever followed it has data there.
+        Upload(f"ecomm_user_activity_unconcompressed/{places}/{stem}.csv", unpacked),
+    ]
+
+
+def send(s3: Any, bucket: str, upload: Upload, report: Callable[[str], None] = lambda line: None) -> bool:
+    """Whether anything had to be sent; afterwards the object is there. Raises UploadError."""
+    place = f"s3://{bucket}/{upload.key}"
+    try:
+        with upload.open() as stream:
+            digests = [Digest.of(part) for part in _parts(stream)]
+        whole = Digest.of_parts(digests)
+        if _is_there(s3, bucket, upload.key, whole):
+            report(f"{place}: is there already")
+            return False
+        upload_id, arrived = _begun(s3, bucket, upload.key)
+        parts = []
+        with upload.open() as stream:
+            for number, (part, digest) in enumerate(zip(_parts(stream), digests, strict=True), start=1):
+                known = arrived.get(number, {})
+                if not digest.is_of(known):
+                    known = s3.upload_part(
+                        Bucket=bucket,
+                        Key=upload.key,
+                        UploadId=upload_id,
+                        PartNumber=number,
+                        Body=part,
+                        ChecksumSHA256=digest.sha256,
+                    )
+                parts.append({"PartNumber": number, "ETag": known["ETag"], "ChecksumSHA256": digest.sha256})
+                report(f"{place}: {number / len(digests):.0%}")
+        s3.complete_multipart_upload(
+            Bucket=bucket,
+            Key=upload.key,
+            UploadId=upload_id,
+            MultipartUpload={"Parts": parts},
+            ChecksumSHA256=whole.sha256,
+        )
+    except (BotoCoreError, ClientError) as error:
+        raise UploadError(f"{place}: {explain(error)}; call again to go on") from error
+    return True
+
+
+def _parts(stream: BinaryIO) -> Iterator[bytes]:
+    """The stream in parts; one empty part of an empty stream."""
+    part = stream.read(PART_BYTES)
+    while True:
+        yield part
+        if not (part := stream.read(PART_BYTES)):
+            return
+
+
+def _is_there(s3: Any, bucket: str, key: str, digest: Digest) -> bool:
+    try:
+        return digest.is_of(s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED"))
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            return False
+        raise
+
+
+def _begun(s3: Any, bucket: str, key: str) -> tuple[str, dict[int, dict]]:
+    """An upload of the object, begun earlier or now, and its parts by number."""
+    for one in s3.list_multipart_uploads(Bucket=bucket, Prefix=key).get("Uploads", []):
+        if one["Key"] == key:
+            pages = s3.get_paginator("list_parts").paginate(Bucket=bucket, Key=key, UploadId=one["UploadId"])
+            return one["UploadId"], {part["PartNumber"]: part for page in pages for part in page.get("Parts", [])}
+    made = s3.create_multipart_upload(Bucket=bucket, Key=key, ChecksumAlgorithm="SHA256", ChecksumType="COMPOSITE")
+    return made["UploadId"], {}
+
+
+def _month(path: Path, lines: list[bytes]) -> datetime:
+    for line in lines:
+        try:
+            return datetime.fromtimestamp(second_of(parse(fields(line.rstrip(b"\r\n")))["event_time"]), UTC)
+        except MalformedRow:
+            continue
+    raise SourceError(f"{path}: none of its first {SAMPLE_ROWS} rows is an event of the data set; give another file")
+
+
+def progress(line: str) -> None:
+    """Writes a line of progress."""
+    print(line, file=sys.stderr, flush=True)
