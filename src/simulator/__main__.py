@@ -1,4 +1,4 @@
-"""The command line, `python -m simulator replay|generate`.
+"""The command line, `python -m simulator replay|generate|compare|upload`.
 
 Exit codes: 0 done, 1 not every event acknowledged, 2 bad input, 130 Ctrl-C.
 """
@@ -20,7 +20,8 @@ import smart_open
 from botocore.exceptions import BotoCoreError, ClientError
 
 from simulator.attack import Attack, AttackError
-from simulator.generate import write
+from simulator.compare import compare as compare_files
+from simulator.generate import DEFAULT, LookAlike, Traffic, write
 from simulator.kinesis import SendError, Stream, Writer, connect, explain
 from simulator.replay import Pace, Replay, Resume, Selection, Summary, write_ledger
 from simulator.sinks import AggregatingSink, FileSink, Sink, StreamSink
@@ -28,6 +29,7 @@ from simulator.source import Malformed, Source, SourceError
 from simulator.upload import UploadError, progress, send, uploads
 
 NOT_ACKNOWLEDGED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+DEFAULT_START = "2019-10-01 22:30:00"  # of made traffic, UTC
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +60,7 @@ def replay(options: argparse.Namespace) -> int:
         ledger = _side_file(stack, options.ledger, "a" if goes_on else "w")
         labels = _side_file(stack, options.labels)
         malformed = _side_file(stack, options.malformed) or sys.stderr
-        source = Source(options.data, options.limit)
+        source = _source(options)
         sink = _sink(stack, options, ledger)
         attack = Attack(options.bursts, options.seed) if options.bursts else None
 
@@ -106,6 +108,10 @@ def replay(options: argparse.Namespace) -> int:
 
 def _conflict(options: argparse.Namespace) -> str | None:
     """Options that exclude each other, with the next step; None if there are none."""
+    if bool(options.data) == bool(options.look_alike):
+        return "give either files or --look-alike"
+    if options.look_alike and options.bursts:
+        return "--bursts needs a file, to find places among its rows; leave out --look-alike"
     if options.resume and not options.stream:
         return "--resume needs --stream: an output is always written from its start"
     if options.ledger and (options.aggregate or not options.stream):
@@ -113,6 +119,12 @@ def _conflict(options: argparse.Namespace) -> str | None:
     if options.loop and options.bursts:
         return "--loop cannot repeat --bursts: a bot attacks once; leave out one of them"
     return None
+
+
+def _source(options: argparse.Namespace) -> Source | LookAlike:
+    if options.look_alike:
+        return LookAlike(options.look_alike, options.seed, _start(DEFAULT_START), limit=options.limit)
+    return Source(options.data, options.limit)
 
 
 def _sink(stack: ExitStack, options: argparse.Namespace, ledger: TextIO | None) -> Sink:
@@ -135,7 +147,20 @@ def _sink(stack: ExitStack, options: argparse.Namespace, ledger: TextIO | None) 
 
 def _what(options: argparse.Namespace) -> dict[str, Any]:
     """What must be the same for a replay to go on where another was."""
-    names = ("data", "stream", "bursts", "seed", "start", "until", "part", "limit", "time", "partition_key", "loop")
+    names = (
+        "data",
+        "look_alike",
+        "stream",
+        "bursts",
+        "seed",
+        "start",
+        "until",
+        "part",
+        "limit",
+        "time",
+        "partition_key",
+        "loop",
+    )
     return {name: json.loads(json.dumps(getattr(options, name))) for name in names}
 
 
@@ -162,10 +187,21 @@ def upload(options: argparse.Namespace) -> int:
 
 def generate(options: argparse.Namespace) -> int:
     try:
-        write(options.out, options.events, options.hours, options.seed, options.start)
+        traffic = Traffic(
+            duplicate_share=options.duplicates,
+            unsorted_share=options.unsorted,
+            late_share=options.late,
+            checkout_items=options.checkout_items,
+        )
+        write(options.out, options.events, options.hours, options.seed, options.start, traffic)
     except ValueError as error:
         return _fail(error, BAD_INPUT)
     print(f"{options.out}: {options.events:,} events", file=sys.stderr)
+    return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    print(compare_files(options.data, options.limit), end="")
     return 0
 
 
@@ -178,8 +214,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "data",
         metavar="DATA",
-        nargs="+",
+        nargs="*",
         help="files, folders, globs, s3:// objects or prefixes: .csv, .csv.gz, .csv.zip",
+    )
+    command.add_argument(
+        "--look-alike",
+        type=_above_0,
+        metavar="N",
+        help="instead of DATA: made traffic without end, N events an hour in the mean of a week",
     )
     target = command.add_mutually_exclusive_group(required=True)
     target.add_argument("--stream", metavar="NAME", help="name of the Kinesis stream")
@@ -249,10 +291,30 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--start",
         type=_start,
-        default="2019-10-01 22:30:00",
+        default=DEFAULT_START,
         metavar="TIME",
-        help='UTC (default "2019-10-01 22:30:00": midnight is crossed)',
+        help=f'UTC (default "{DEFAULT_START}": midnight is crossed)',
     )
+    for option, default, what in (
+        ("--duplicates", DEFAULT.duplicate_share, "exact repetitions"),
+        ("--unsorted", DEFAULT.unsorted_share, f"up to {DEFAULT.unsorted_s} s out of order"),
+        ("--late", DEFAULT.late_share, f"up to {DEFAULT.late_s} s late"),
+    ):
+        command.add_argument(
+            option, type=_share, default=default, metavar="SHARE", help=f"of rows that are {what} (default {default:g})"
+        )
+    command.add_argument(
+        "--checkout-items",
+        type=_at_least(int, 1),
+        default=DEFAULT.checkout_items,
+        metavar="N",
+        help=f"most purchases of a session in one second; above 5 they are bursts (default {DEFAULT.checkout_items})",
+    )
+
+    command = commands.add_parser("compare", help="distributions of files side by side, as a Markdown table")
+    command.set_defaults(run=compare)
+    command.add_argument("data", metavar="DATA", nargs="+", help="one column each; inputs as of replay")
+    command.add_argument("--limit", type=_at_least(int, 1), metavar="ROWS", help="read only the first rows of each")
     return parser
 
 

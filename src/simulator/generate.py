@@ -1,46 +1,103 @@
-"""Look-alike traffic in the data set's own format: the same bytes for the same arguments.
+"""Look-alike traffic in the data set's own format: the same rows for the same arguments, as many as wanted.
 
-Shares and gaps follow the real sample (October 2019): think times are log-normal with a median of half a minute, 40 %
-of the sessions have one event, one in a hundred more than twenty. By design no shopper breaks the burst rule: between
-two events of one shopper lie at least MIN_THINK_S seconds and a session repeats at most one row, so (t - 10 s, t] never
-holds more than five. That is a property of this model, and of the real sample, but no evidence about other shops.
-Not modelled: a curve of the day, several tabs, checkouts of many items in one second, late or unsorted rows.
+When rows are due is planned from the week's curve alone. Visits that are open come first; where they leave a planned
+row open, a visitor comes in. So the number of rows, the length and the curve are met exactly, the rows come out in time
+order, and nothing is remembered but open visits, the shop's shelves and a limited number of past visitors.
+
+Shares and gaps follow the real sample (October 2019), see docs/look-alike.md. By default no shopper breaks the burst
+rule: a visitor waits until (t - 10 s, t] holds no more than BURST_LIMIT different events. That is a property of this
+model, and of the real sample, but no evidence about other shops.
 """
 
 import gzip
+import heapq
 import io
 import os
 import uuid
-from collections.abc import Iterator
+from bisect import bisect
+from collections import deque
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import accumulate, count, islice
 from pathlib import Path
 from random import Random
 
-from simulator.catalogue import Catalogue
-from simulator.event import COLUMNS, event_time_at, second_of
+import polars as pl
 
-MIN_THINK_S = 3
-THINK_LOG_MEDIAN_S = 3.5  # e ** 3.5 = 33 s
-THINK_LOG_SIGMA = 0.95
-RETURN_SHARE = 0.12  # shoppers who come back with a new session
-RETURN_AFTER_S = (1_800, 5_400)
-ONE_VIEW_SHARE = 0.4
-BUSY_SHARE = 0.08  # sessions of shoppers who compare a lot
+from simulator.catalogue import Catalogue, Product, Shelf
+from simulator.event import COLUMNS, Event, MalformedRow, event_time_at, parse, second_of
+from simulator.source import fields, to_block
+
+# Log-normal pauses as (mean, deviation) of the logarithm of seconds: e ** 3.45 = 31. To THINK and DECIDE, which comes
+# before a purchase, MIN_THINK_S is added, and they are multiplied by a shopper's own pace: some are quick, others slow.
+THINK, DECIDE = (3.45, 0.89), (4.4, 0.95)
+PACE = (0, 0.5)
+MIN_THINK_S = 2
+# Events per session before carts and purchases: one, or a few, or many of shoppers who compare a lot.
+ONE_VIEW_SHARE, BUSY_SHARE = 0.4, 0.085
+STOP_SHARE, BUSY_STOP_SHARE = 0.33, 0.08
+MAX_VIEWS = 50
 STAY_ON_SHELF_SHARE = 0.88
 SAME_PRODUCT_SHARE = 0.3
-CART_SHARE = 0.018  # of views, times the product's appeal
-PURCHASE_SHARE = 0.5  # of carts
-REMOVE_SHARE = 0.12
-DIRECT_PURCHASE_SHARE = 0.004
-DUPLICATE_SHARE = 0.0003  # of rows: the sample has 5 in 17,434
+# Of views, times the product's appeal.
+CART_SHARE, PURCHASE_SHARE = 0.0078, 0.0075
+# What follows a cart, by cumulated share; remove_from_cart is not in the sample, but in its family.
+_AFTER_CART, _AFTER_CART_SHARES = ("cart", "purchase", "remove_from_cart", "view"), (0.17, 0.59, 0.65)
+SEVERAL_ITEMS_SHARE = 0.15  # of checkouts, if the session saw several products
+TABS_SHARE, TABS = 0.002, (2, 4)  # of views; how many
+# Who leaves may come back at once, with a new session; or hours and days later, the more people know the shop.
+BACK_AT_ONCE_SHARE = 0.125
+BACK_AFTER = (4.85, 1.2)  # a log-normal pause
+BACK_LATER_SHARE = 0.5
+BACK_LATER_AFTER_S = 1_800
+KNOWN_VISITORS = 200_000
+ONCE_MORE_SHARE = 0.2  # of repeated rows: repeated again
 
+BURST_S, BURST_LIMIT = 10, 5  # as in sql/detection/rules/burst.sql
+
+# Visitors by hour (UTC) and weekday (Monday first), relative. The shop's customers live some hours east.
+HOURS = (12, 14, 26, 52, 82, 100, 110, 114, 116, 116, 114, 112, 112, 116, 126, 140, 150, 146, 124, 90, 56, 32, 19, 13)
+WEEKDAYS = (97, 99, 99, 98, 100, 105, 102)
+HOUR_S, WEEK_S = 3600, 7 * 86_400
+MONDAY = 4 * 86_400  # the first of Unix time
+
+BLOCK_EVENTS = 5_000  # read ahead by LookAlike
 LAST_SECOND = second_of("2999-12-31 23:59:59 UTC")
+# The sample's range. The two are coprime: a walk in such steps comes to each id before it comes to one again.
+FIRST_USER_ID, USER_IDS, USER_ID_STEP = 512_000_000, 44_000_000, 16_806_299
 
 Row = tuple[int, str]  # unix second, line
+Act = tuple[int, list[str]]  # unix second, the lines of it without their times
 
 
-def write(path: Path, events: int, hours: float, seed: int, start: int) -> None:
+@dataclass(frozen=True)
+class Traffic:
+    """What may be chosen about the traffic; shares are of the rows. Raises ValueError for what makes no sense."""
+
+    duplicate_share: float = 0.0003  # exact repetitions; the sample has 5 in 17,434
+    unsorted_share: float = 0.0  # rows that stand up to `unsorted_s` later in the file than their time
+    unsorted_s: int = 5
+    late_share: float = 0.0  # rows that stand up to `late_s` later, and more than `unsorted_s`
+    late_s: int = 600
+    # The most purchases of one session in one second. Above BURST_LIMIT such checkouts break the rule burst.
+    checkout_items: int = 4
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            lowest, highest = (0, 0.5) if name.endswith("share") else (1, 86_400)
+            if not lowest <= value <= highest:
+                raise ValueError(f"{name} {value} is not allowed; give one from {lowest} to {highest}")
+        if self.late_s <= self.unsorted_s:
+            raise ValueError(f"late_s {self.late_s} is not allowed; give more than unsorted_s, {self.unsorted_s}")
+
+
+DEFAULT = Traffic()
+
+
+def write(path: Path, events: int, hours: float, seed: int, start: int, traffic: Traffic = DEFAULT) -> None:
     """Writes the file, whole or not at all; `start` in Unix seconds. Raises ValueError, if `replay` would refuse it."""
-    if not 0 <= start <= start + hours * 3600 <= LAST_SECOND:
+    if not 0 <= start <= start + hours * HOUR_S <= LAST_SECOND:
         raise ValueError("the data would lie outside of 1970 to 2999; give another --start or fewer --hours")
     part = path.with_name(f".{path.name}.part")
     try:
@@ -49,89 +106,275 @@ def write(path: Path, events: int, hours: float, seed: int, start: int) -> None:
             packed = gzip.GzipFile("", "wb", 6, raw, mtime=0) if path.suffix == ".gz" else raw
             with io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as text:
                 text.write(",".join(COLUMNS) + "\n")
-                text.writelines(line + "\n" for line in lines(events, hours, seed, start))
+                text.writelines(f"{line}\n" for line in lines(events, hours, seed, start, traffic))
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
 
 
-def lines(events: int, hours: float, seed: int, start: int) -> Iterator[str]:
-    """Exactly `events` CSV lines in time order, within `hours` from `start` (Unix seconds)."""
-    rng = Random(f"shop {seed}")
-    catalogue = Catalogue(rng)
-    end = start + round(hours * 3600)
-    rows: list[Row] = []
-    user_ids: set[int] = set()
-    while len(rows) < events:
-        user_id = 512_000_000 + rng.randrange(44_000_000)
-        if user_id not in user_ids:
-            user_ids.add(user_id)
-            rows.extend(_visits(str(user_id), start, end, catalogue, rng))
-    del rows[events:]
-    rows.sort(key=lambda row: row[0])  # stable: a shopper's events keep their order
+def lines(events: int, hours: float, seed: int, start: int, traffic: Traffic = DEFAULT) -> Iterator[str]:
+    """Exactly `events` CSV lines within `hours` from `start` (Unix seconds); in time order, unless `traffic` says
+    otherwise."""
+    planned = _planned(events, start, start + round(hours * HOUR_S), Random(f"plan {seed}"))
+    return _lines(islice(_rows(planned, _Shop(seed, traffic)), events), traffic, seed)
+
+
+def endless_lines(events_per_hour: float, seed: int, start: int, traffic: Traffic = DEFAULT) -> Iterator[str]:
+    """CSV lines from `start` (Unix seconds) on, to the year 2999; `events_per_hour` is the mean of a week."""
+    planned = _planned_endlessly(events_per_hour, start, Random(f"plan {seed}"))
+    return _lines(_rows(planned, _Shop(seed, traffic)), traffic, seed)
+
+
+class LookAlike:
+    """Look-alike traffic where `Replay` takes a Source: at its pace, never written to a file, endless but for `limit`.
+
+    Each pass over it gives the same events. `rows` counts those of the latest.
+    """
+
+    damage = None
+    share_read = None
+
+    def __init__(
+        self, events_per_hour: float, seed: int, start: int, traffic: Traffic = DEFAULT, limit: int | None = None
+    ) -> None:
+        self._arguments = events_per_hour, seed, start, traffic
+        self.limit = limit
+        self.rows = 0
+
+    def events(self, malformed: object = None) -> Iterator[Event]:
+        """Events, as `Source.events` gives them. None is malformed."""
+        self.rows = 0
+        for line in islice(endless_lines(*self._arguments), self.limit):
+            self.rows += 1
+            yield parse(line.split(","))
+
+    def blocks(self, malformed: object = None) -> Iterator[pl.DataFrame]:
+        """The same, many at a time, as `Source.blocks` gives them."""
+        self.rows = 0
+        generated = islice(endless_lines(*self._arguments), self.limit)
+        while lines := [line.encode() for line in islice(generated, BLOCK_EVENTS)]:
+            self.rows += len(lines)
+            yield to_block(lines, lambda line: parse(fields(line)), _refuse)
+
+
+def _refuse(index: int, line: bytes, error: MalformedRow) -> None:
+    raise AssertionError(f"the generator made {line!r}: {error}")
+
+
+def _lines(rows: Iterator[Row], traffic: Traffic, seed: int) -> Iterator[str]:
+    if traffic.unsorted_share or traffic.late_share:
+        rows = _disordered(rows, traffic, Random(f"disorder {seed}"))
     return (line for _, line in rows)
 
 
-def _visits(user_id: str, start: int, end: int, catalogue: Catalogue, rng: Random) -> Iterator[Row]:
-    """One shopper's rows, in time order."""
-    second = start + rng.randrange(end - start)
-    while second < end:
-        for row in _session(user_id, second, end, catalogue, rng):
-            second = row[0]
-            yield row
-        if rng.random() >= RETURN_SHARE:
-            return
-        second += rng.randint(*RETURN_AFTER_S)
+def _planned(events: int, start: int, end: int, rng: Random) -> Iterator[int]:
+    """The seconds of `events` arrivals at random by the week's curve, in order: those of a Poisson process of which it
+    is known that so many arrive. Drawn one by one as order statistics, so that none are remembered."""
+    done, all_done = _weight_at(start), _weight_at(end)
+    for left in range(events, 0, -1):
+        done = all_done - (all_done - done) * (1 - rng.random()) ** (1 / left)
+        yield min(max(_second_at(done), start), end - 1)
 
 
-def _session(user_id: str, second: int, end: int, catalogue: Catalogue, rng: Random) -> Iterator[Row]:
-    """Browse, then perhaps cart, then perhaps remove or purchase."""
-    tail = f"{user_id},{uuid.UUID(int=rng.getrandbits(128), version=4)}"
-    shelf = catalogue.shelf(second // 3600 % 24, rng)
-    product = catalogue.product(shelf, rng)
-    views = _view_count(rng)
-    repeated = False
-    steps = ["view"]
-    while steps:
-        if second >= end:
-            return
-        step = steps.pop()
-        row = (
-            second,
-            f"{event_time_at(second)},{step},{product.product_id},{product.category_id},{product.category_code},"
-            f"{product.brand},{product.price},{tail}",
-        )
-        yield row
-        if not repeated and rng.random() < DUPLICATE_SHARE:
-            repeated = True
+def _planned_endlessly(events_per_hour: float, start: int, rng: Random) -> Iterator[int]:
+    """The seconds of a Poisson process' arrivals by the week's curve."""
+    done = _weight_at(start)
+    while (second := max(_second_at(done := done + rng.expovariate(events_per_hour)), start)) <= LAST_SECOND:
+        yield second
+
+
+_HOUR_WEIGHTS = [hour * day * 168 / sum(HOURS) / sum(WEEKDAYS) for day in WEEKDAYS for hour in HOURS]  # mean 1
+_DONE = [0.0, *accumulate(_HOUR_WEIGHTS)]
+
+
+def _weight_at(second: int) -> float:
+    """The curve's integral from the first Monday to a second: hours, counted more where there are more visitors."""
+    weeks, rest = divmod(second - MONDAY, WEEK_S)
+    hour, rest = divmod(rest, HOUR_S)
+    return weeks * _DONE[-1] + _DONE[hour] + _HOUR_WEIGHTS[hour] * rest / HOUR_S
+
+
+def _second_at(weight: float) -> int:
+    """The inverse of `_weight_at`."""
+    weeks, rest = divmod(weight, _DONE[-1])
+    hour = bisect(_DONE, rest, hi=len(_HOUR_WEIGHTS)) - 1
+    return MONDAY + int(weeks) * WEEK_S + hour * HOUR_S + int((rest - _DONE[hour]) / _HOUR_WEIGHTS[hour] * HOUR_S)
+
+
+def _rows(planned: Iterator[int], shop: "_Shop") -> Iterator[Row]:
+    """Rows in time order: when the n-th planned moment has passed, at least n have come."""
+    numbers = count()
+    open_visits: list[tuple[int, int, list[str], Iterator[Act]]] = []  # a heap, by the second of the visit's next rows
+    now, time = -1, ""
+    made = 0
+    for wanted, moment in enumerate(planned, 1):
+        while (is_due := bool(open_visits) and open_visits[0][0] <= moment) or made < wanted:
+            if not is_due:
+                visit = shop.visit(moment)
+                second, rows = next(visit)
+                heapq.heappush(open_visits, (second, next(numbers), rows, visit))
+                continue
+            second, number, rows, visit = open_visits[0]
+            if second != now:
+                now, time = second, event_time_at(second)
+            for row in rows:
+                yield second, time + row
+            made += len(rows)
+            following = next(visit, None)
+            if following:
+                heapq.heapreplace(open_visits, (following[0], number, following[1], visit))
+            else:
+                heapq.heappop(open_visits)
+
+
+def _disordered(rows: Iterator[Row], traffic: Traffic, rng: Random) -> Iterator[Row]:
+    """The same rows; some are held back until rows of a later second have passed."""
+    held: list[tuple[int, int, Row]] = []
+    for number, row in enumerate(rows):
+        while held and held[0][0] < row[0]:
+            yield heapq.heappop(held)[2]
+        chance = rng.random()
+        if chance < traffic.late_share:
+            heapq.heappush(held, (row[0] + rng.randint(traffic.unsorted_s + 1, traffic.late_s), number, row))
+        elif chance < traffic.late_share + traffic.unsorted_share:
+            heapq.heappush(held, (row[0] + rng.randint(1, traffic.unsorted_s), number, row))
+        else:
             yield row
-        second += MIN_THINK_S + int(rng.lognormvariate(THINK_LOG_MEDIAN_S, THINK_LOG_SIGMA))
+    while held:
+        yield heapq.heappop(held)[2]
+
+
+def _view_shares() -> list[float]:
+    """Cumulated shares of the sessions with 1, 2, ... MAX_VIEWS views."""
+
+    def some(views: int, stop_share: float) -> float:
+        return (1 - stop_share) ** (views - 2) * stop_share
+
+    few_share = 1 - ONE_VIEW_SHARE - BUSY_SHARE
+    several = (
+        few_share * some(views, STOP_SHARE) + BUSY_SHARE * some(views, BUSY_STOP_SHARE)
+        for views in range(2, MAX_VIEWS + 1)
+    )
+    return list(accumulate(several, initial=ONE_VIEW_SHARE))
+
+
+_VIEW_SHARES = _view_shares()
+
+
+_catalogue = lru_cache(1)(Catalogue)  # a further pass finds the shelves filled
+
+
+class _Shop:
+    """What the visitors share: the catalogue, chance, and who was here before."""
+
+    def __init__(self, seed: int, traffic: Traffic) -> None:
+        self._rng = Random(f"shop {seed}")
+        self._catalogue = _catalogue(seed)
+        self._checkout_items = traffic.checkout_items
+        # Of the rows before they are repeated, such that of all rows `duplicate_share` are copies.
+        copies = traffic.duplicate_share / (1 - traffic.duplicate_share)
+        self._first_copy_share = copies * (1 - ONCE_MORE_SHARE)
+        self._visitors = self._rng.randrange(USER_IDS)
+        self._known: list[tuple[int, int]] = []  # (second of the last event, user_id)
+
+    def visit(self, second: int) -> Iterator[Act]:
+        """What one visitor does from `second` on, in one session or several in a row."""
+        rng = self._rng
+        user_id = self._visitor(second)
+        recent = deque([second - BURST_S] * BURST_LIMIT, maxlen=BURST_LIMIT)
+        second = yield from self._session(user_id, second, recent)
+        while rng.random() < BACK_AT_ONCE_SHARE:
+            second += 1 + int(rng.lognormvariate(*BACK_AFTER))
+            second = yield from self._session(user_id, second, recent)
+        # Who finds it full is forgotten: if the latest took the place of others, nobody of a busy shop would stay there
+        # for long enough to come back.
+        if len(self._known) < KNOWN_VISITORS:
+            self._known.append((second, user_id))
+
+    def _visitor(self, second: int) -> int:
+        """The user_id of who comes in: somebody known, or new."""
+        rng, known = self._rng, self._known
+        if rng.random() < BACK_LATER_SHARE * len(known) / KNOWN_VISITORS:
+            place = rng.randrange(len(known))
+            left, user_id = known[place]
+            if second - left >= BACK_LATER_AFTER_S:
+                known[place] = known[-1]
+                known.pop()
+                return user_id
+        self._visitors = (self._visitors + USER_ID_STEP) % USER_IDS
+        return FIRST_USER_ID + self._visitors
+
+    def _session(self, user_id: int, second: int, recent: deque[int]) -> Generator[Act, None, int]:
+        """Browse, then perhaps cart, then perhaps remove or purchase. Returns the second of the last rows.
+
+        `recent` holds the seconds of the user's latest BURST_LIMIT different events, and is kept so.
+        """
+        rng = self._rng
+        tail = f",{user_id},{uuid.UUID(int=rng.getrandbits(128), version=4)}"
+        pace = rng.lognormvariate(*PACE)
+        views = bisect(_VIEW_SHARES, rng.random() * _VIEW_SHARES[-1]) + 1
+        shelf = self._catalogue.shelf(second // HOUR_S % 24, rng)
+        step, products = "view", [shelf.product(rng)]
+        seen: list[Product] = []
+        while True:
+            # Where more than the limit come at once, as `checkout_items` may allow, they have the ten seconds alone.
+            second = max(second, recent[min(len(products), BURST_LIMIT) - 1] + BURST_S)
+            recent.extend([second] * len(products))
+            yield second, self._with_copies([f",{step},{product.columns}{tail}" for product in products])
+
+            product = products[0]
+            if step == "view":
+                views -= len(products)
+                seen += products
+            step = self._next_step(step, product)
+            if step == "view":
+                if views < 1:
+                    return second
+                if rng.random() > STAY_ON_SHELF_SHARE:
+                    shelf = self._catalogue.shelf(second // HOUR_S % 24, rng)
+                products = self._next_views(shelf, product)
+            elif step == "purchase":
+                products = self._checkout(product, seen)
+            else:
+                products = [product]
+            think_s = pace * rng.lognormvariate(*(DECIDE if step == "purchase" else THINK))
+            second += MIN_THINK_S + int(think_s)
+
+    def _next_step(self, step: str, product: Product) -> str:
+        chance = self._rng.random()
         if step == "view":
-            views -= 1
-            chance = rng.random()
             if chance < CART_SHARE * product.appeal:
-                steps.append("cart")
-            elif chance > 1 - DIRECT_PURCHASE_SHARE * product.appeal:
-                steps.append("purchase")
+                return "cart"
+            if chance > 1 - PURCHASE_SHARE * product.appeal:
+                return "purchase"
         elif step == "cart":
-            chance = rng.random()
-            if chance < PURCHASE_SHARE:
-                steps.append("purchase")
-            elif chance > 1 - REMOVE_SHARE:
-                steps.append("remove_from_cart")
-        if not steps and views > 0:
-            if rng.random() > STAY_ON_SHELF_SHARE:
-                shelf = catalogue.shelf(second // 3600 % 24, rng)
-            if rng.random() > SAME_PRODUCT_SHARE:
-                product = catalogue.product(shelf, rng)
-            steps.append("view")
+            return _AFTER_CART[bisect(_AFTER_CART_SHARES, chance)]
+        return "view"
 
+    def _next_views(self, shelf: Shelf, product: Product) -> list[Product]:
+        """What is looked at next: one product, or a few in tabs that open together."""
+        rng = self._rng
+        chance = rng.random()
+        if chance < SAME_PRODUCT_SHARE:
+            return [product]
+        if chance > 1 - TABS_SHARE:
+            return list(dict.fromkeys(shelf.product(rng) for _ in range(rng.randint(*TABS))))
+        return [shelf.product(rng)]
 
-def _view_count(rng: Random) -> int:
-    if rng.random() < ONE_VIEW_SHARE:
-        return 1
-    stop = 0.08 if rng.random() < BUSY_SHARE / (1 - ONE_VIEW_SHARE) else 0.33
-    views = 2
-    while views < 50 and rng.random() > stop:
-        views += 1
-    return views
+    def _checkout(self, product: Product, seen: list[Product]) -> list[Product]:
+        """What is bought with the product, itself first: of what the session saw, the latest."""
+        rng, most = self._rng, self._checkout_items
+        if most == 1 or rng.random() >= SEVERAL_ITEMS_SHARE:
+            return [product]
+        return list(dict.fromkeys([product, *reversed(seen)]))[: rng.randint(2, most)]
+
+    def _with_copies(self, rows: list[str]) -> list[str]:
+        rng = self._rng
+        repeated = []
+        for row in rows:
+            repeated.append(row)
+            chance = self._first_copy_share
+            while rng.random() < chance:
+                repeated.append(row)
+                chance = ONCE_MORE_SHARE
+        return repeated

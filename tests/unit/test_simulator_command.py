@@ -432,7 +432,6 @@ class TestReplayFails:
         ("arguments", "message"),
         [
             (["replay", "a.csv"], "one of the arguments --stream --output --dry-run is required"),
-            (["replay", "--stream", "s"], "the following arguments are required: DATA"),
             (["replay", "a.csv", "--stream", "s", "--dry-run"], "--dry-run: not allowed with argument --stream"),
             (["replay", "a.csv", "--stream", "s", "--output", "f"], "--output: not allowed with argument --stream"),
             (["replay", "a.csv", "--stream", "s", "--rate", "5", "--speed", "5"], "not allowed with argument --rate"),
@@ -585,3 +584,39 @@ def test_module_is_a_program_with_exit_codes(tmp_path: Path) -> None:
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert (result.returncode, result.stdout) == (2, "")
     assert re.fullmatch(r"error: .*missing\.csv: No such file or directory; .*\n", result.stderr)
+
+
+class TestMadeTraffic:
+    def test_replay_sends_made_traffic_without_a_file(self, tmp_path: Path) -> None:
+        out = tmp_path / "out.jsonl"
+        assert main(["replay", "--look-alike", "5000", "--limit", "700", "--output", str(out)]) == 0
+        records = [json.loads(line) for line in out.read_text().splitlines()]
+        assert len(records) == 700
+        assert records[0]["event_time"] >= "2019-10-01 22:30:00 UTC"
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ([], "give either files or --look-alike"),
+            (["a.csv", "--look-alike", "5000"], "give either files or --look-alike"),
+            (["--look-alike", "5000", "--bursts", "1"], "--bursts needs a file"),
+        ],
+    )
+    def test_what_does_not_fit_together_is_refused(
+        self, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        try:
+            code = main(["replay", *arguments, "--dry-run"])
+        except SystemExit as exited:
+            code = exited.code
+        assert code == 2
+        assert message in capsys.readouterr().err
+
+    def test_compare_prints_a_column_per_file(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        names = [str(tmp_path / name) for name in ("a.csv", "b.csv.gz")]
+        for name in names:
+            assert main(["generate", name, "--events", "300", "--late", "0.1", "--duplicates", "0.05"]) == 0
+        assert main(["compare", *names]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0] == "|  | a.csv | b.csv.gz |"
+        assert lines[2] == "| events | 300 | 300 |"
