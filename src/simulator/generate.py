@@ -1,8 +1,8 @@
 """Look-alike traffic in the data set's own format: the same rows for the same arguments, as many as wanted.
 
 When rows are due is planned from the week's curve alone. Visits that are open come first; where they leave a planned
-row open, a visitor comes in. So the number of rows, the length and the curve are met exactly, the rows come out in time
-order, and nothing is remembered but open visits, the shop's shelves and a limited number of past visitors.
+row open, a visitor comes in. So the number of rows and the length are met exactly and the curve but for chance, the
+rows come out in time order, and nothing is remembered but open visits, shelves and a limited number of past visitors.
 
 Shares and gaps follow the real sample (October 2019), see docs/look-alike.md. By default no shopper breaks the burst
 rule: a visitor waits until (t - 10 s, t] holds no more than BURST_LIMIT different events. That is a property of this
