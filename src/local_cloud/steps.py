@@ -60,7 +60,7 @@ def wait_until_delivered(stack: Stack) -> int:
     expected = counts.records(outputs["raw_stream_name"])
     raw = counts.RawEvents(outputs["raw_bucket"])
     what = f"Firehose to deliver {expected} records, see {stack.log('firehose')}"
-    wait_for(lambda: raw.count() >= expected, what, timeout_s=60, every_s=1, progress=raw.count)
+    wait_for(lambda: raw.count() >= expected, what, timeout_s=60, every_s=1, progress=lambda: len(raw.lines))
     return raw.count()
 
 

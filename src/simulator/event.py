@@ -121,13 +121,6 @@ def event_time_at(second: int) -> str:
     return f"{datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat(' ')} UTC"
 
 
-@lru_cache(1 << 12)
-def txn_timestamp_at(millisecond: int) -> str:
-    """Unix milliseconds as the pipeline writes them: `2019-10-01T00:00:00.000Z`."""
-    second, rest = divmod(millisecond, 1000)
-    return f"{datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat()}.{rest:03d}Z"
-
-
 def _id(name: str, text: str) -> int:
     if _ID.fullmatch(text) and MIN_ID <= (value := int(text)) <= MAX_ID:
         return value

@@ -5,6 +5,7 @@ import re
 from decimal import Decimal
 from hashlib import sha256
 
+import polars as pl
 import pytest
 
 from simulator.event import (
@@ -15,8 +16,9 @@ from simulator.event import (
     event_time_at,
     parse,
     second_of,
-    txn_timestamp_at,
 )
+from simulator.replay import wire_data
+from simulator.source import BLOCK
 
 ROW = {
     "event_time": "2019-10-01 00:00:00 UTC",
@@ -215,7 +217,8 @@ def test_times_are_utc_whatever_the_machine_says(monkeypatch: pytest.MonkeyPatch
         # The hour that New York skips.
         assert second_of("2019-03-10 02:30:00 UTC") == 1552185000
         assert event_time_at(1552185000) == "2019-03-10 02:30:00 UTC"
-        assert txn_timestamp_at(1552185000_007) == "2019-03-10T02:30:00.007Z"
+        block = pl.DataFrame([(1552185000, "1", "1", '"')], schema=BLOCK, orient="row")
+        assert wire_data(block, shift_ms=7).to_list() == ['"2019-03-10T02:30:00.007Z"}']
     finally:
         monkeypatch.undo()
         time.tzset()
