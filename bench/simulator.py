@@ -35,11 +35,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.remove(str(ROOT / "bench"))  # this file's own name hides src/simulator
 OUT = ROOT / "build" / "bench" / "simulator.json"
-EMULATOR = ROOT / "src" / "local_cloud" / "emulator" / ".venv" / "bin" / "ministack"
 # No part of the project: `uv venv .tools/bench/aiokpl && uv pip install --python .tools/bench/aiokpl aiokpl==0.2.0`
 AIOKPL_PYTHON = ROOT / ".tools" / "bench" / "aiokpl" / "bin" / "python"
 
-ACCOUNT, REGION = "123456789012", "us-east-1"
 SHARDS = 4
 BASE_EVENTS = 50_000
 STAGE_COPIES = 41  # 2,050,000 events
@@ -179,7 +177,7 @@ async def _aiokpl(file: str, events: int, stream: str, aggregate: bool) -> int:
     from aiokpl import Config, Producer
 
     config = Config(
-        region=REGION,
+        region=os.environ["AWS_DEFAULT_REGION"],
         endpoint_url=os.environ["AWS_ENDPOINT_URL"],
         aggregation_enabled=aggregate,
         # The emulator knows no limit for each shard, and no other client here keeps one.
@@ -392,43 +390,6 @@ def new_stream() -> Iterator[str]:
     kinesis.delete_stream(StreamName=name)
 
 
-@contextmanager
-def emulator() -> Iterator[None]:
-    """One process; the environment points at it."""
-    from local_cloud.stack import free_ports, wait_for
-    from local_cloud.steps import answers
-
-    [port] = free_ports(1)
-    url = f"http://127.0.0.1:{port}"
-    os.environ |= {
-        "AWS_ACCESS_KEY_ID": ACCOUNT,
-        "AWS_SECRET_ACCESS_KEY": "local",
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_ENDPOINT_URL": url,
-        "NO_PROXY": "127.0.0.1",
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        own = {
-            "BIND_HOST": "127.0.0.1",
-            "GATEWAY_PORT": str(port),
-            "MINISTACK_ACCOUNT_ID": ACCOUNT,
-            "IOT_MTLS_ENABLED": "0",
-            "S3_DATA_DIR": f"{folder}/s3",
-            "STATE_DIR": f"{folder}/state",
-            "TMPDIR": folder,
-            "LOG_LEVEL": "WARNING",
-        }
-        process = subprocess.Popen(
-            [EMULATOR], env=os.environ | own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            wait_for(lambda: answers(url), "the emulator", timeout_s=30)
-            yield
-        finally:
-            process.terminate()
-            process.wait(10)
-
-
 def ratios(results: Result) -> Result:
     """How many times less CPU for each event ours takes than the others."""
     cpu = {name: one["cpu_s_per_million"] for name, one in results.items() if "cpu_s_per_million" in one}
@@ -465,11 +426,14 @@ def table(title: str, results: Result) -> None:
 
 
 def main() -> None:
+    from local_cloud import ministack
+
     OUT.parent.mkdir(parents=True, exist_ok=True)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     os.environ |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-    with tempfile.TemporaryDirectory(dir=OUT.parent) as name, emulator():
+    with tempfile.TemporaryDirectory(dir=OUT.parent) as name, ministack.running() as variables:
+        os.environ |= variables
         folder = Path(name)
         report: Result = {"cores": os.cpu_count(), "load_before": [round(load, 2) for load in os.getloadavg()]}
         report["stages"] = stages(folder)

@@ -9,7 +9,7 @@ import boto3
 
 from insights.engines import Engine
 from local_cloud.firehose import user_records
-from local_cloud.shards import read_all
+from local_cloud.shards import list_shards, read_all
 from local_cloud.stack import Stack, wait_for
 
 
@@ -21,6 +21,12 @@ def records(stream: str) -> int:
 def last_positions(stream: str) -> dict[str, str]:
     """Returns the sequence number of the last record of each shard that holds records."""
     return {record["ShardId"]: record["SequenceNumber"] for record in read_all(stream)}
+
+
+def closed_shards(stream: str) -> list[str]:
+    """Returns the shards that were split or merged: nothing comes after what they hold."""
+    shards = list_shards(boto3.client("kinesis"), stream)
+    return [shard["ShardId"] for shard in shards if "EndingSequenceNumber" in shard["SequenceNumberRange"]]
 
 
 class RawEvents:

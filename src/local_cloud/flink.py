@@ -6,7 +6,7 @@ import subprocess
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import boto3
@@ -17,6 +17,9 @@ ENVIRONMENT = ROOT / "src" / "detector" / ".venv"
 # Of JSON without CBOR: the emulator speaks no CBOR. The first is the source's switch, the second the sink's; without
 # it the sink delivers nothing and does not fail.
 NO_CBOR = {"AWS_CBOR_DISABLE": "1", "CBOR_ENABLED": "false"}
+
+# What the connector notes in place of a sequence number.
+SHARD_ENDED = "SHARD_ENDING_SEQUENCE_NUM"
 
 
 def programs(stack: Stack) -> list[Program]:
@@ -182,8 +185,10 @@ def first_exception(stack: Stack, job_id: str) -> str:
     return exception[:1000]
 
 
-def wait_until_read(stack: Stack, job_id: str, positions: dict[str, str], timeout_s: float = 120) -> None:
-    """Returns when the job has read each shard up to the position and has judged all of that.
+def wait_until_read(
+    stack: Stack, job_id: str, positions: dict[str, str], closed: Collection[str], timeout_s: float = 120
+) -> None:
+    """Returns when the job has read each shard up to the position, the closed to their end, and judged all of it.
 
     TimeoutError if the job does nothing for `timeout_s` and is not there yet.
 
@@ -191,27 +196,34 @@ def wait_until_read(stack: Stack, job_id: str, positions: dict[str, str], timeou
     where it stands, and the rules have had everything from before. No metric of the source does: they are those of its
     last complete fetch, so they say "nothing behind" while a full one waits to be judged.
     """
+    wanted = [number for shard, number in positions.items() if shard not in closed]
+    judged: list[int] = []
 
     def read() -> bool:
-        if (state := job(stack, job_id)["state"]) != "RUNNING":
-            raise RuntimeError(f"the detector is {state}: {first_exception(stack, job_id)}")
+        state = job(stack, job_id)
+        if state["state"] != "RUNNING":
+            raise RuntimeError(f"the detector is {state['state']}: {first_exception(stack, job_id)}")
+        judged[:] = [vertex["metrics"]["read-records"] for vertex in state["vertices"]]
         completed = rest(stack, f"/jobs/{job_id}/checkpoints")["latest"]["completed"]
         if not completed:
             return False
-        metadata = Path(completed["external_path"].removeprefix("file:")) / "_metadata"
+        file = Path(completed["external_path"].removeprefix("file:")) / "_metadata"
         # An older checkpoint is deleted as soon as there is a newer one.
-        return metadata.exists() and holds_all(metadata.read_bytes(), positions.values())
-
-    def judged() -> list[int]:
-        return [vertex["metrics"]["read-records"] for vertex in job(stack, job_id)["vertices"]]
+        return file.exists() and holds_all(file.read_bytes(), wanted, len(closed))
 
     what = "the detector to read stream 1 to the end that it had; is someone writing to it?"
-    wait_for(read, what, timeout_s, every_s=1, progress=judged)
+    wait_for(read, what, timeout_s, every_s=1, progress=lambda: tuple(judged))
 
 
-def holds_all(metadata: bytes, sequence_numbers: Iterable[str]) -> bool:
-    """Returns whether a checkpoint names all these positions, in Kryo's encoding: bit 7 of the last byte is set."""
-    return all(number[:-1].encode() + bytes([ord(number[-1]) | 0x80]) in metadata for number in sequence_numbers)
+def holds_all(metadata: bytes, sequence_numbers: Iterable[str], ended_shards: int) -> bool:
+    """Returns whether a checkpoint names all these positions, and that many shards as read to their end."""
+    positions = (encoded(number) in metadata for number in sequence_numbers)
+    return all(positions) and metadata.count(encoded(SHARD_ENDED)) >= ended_shards
+
+
+def encoded(text: str) -> bytes:
+    """Returns a text as Kryo writes it: bit 7 of the last byte is set."""
+    return text[:-1].encode() + bytes([ord(text[-1]) | 0x80])
 
 
 def drain(stack: Stack, job_id: str) -> str:

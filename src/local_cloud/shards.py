@@ -67,7 +67,7 @@ class Shard:
             self.iterator = self.find_iterator()
             return []
         except self.client.exceptions.ResourceNotFoundException:
-            # Past its retention; the emulator removes a shard, with what it holds, when it is split or merged.
+            # Past its retention.
             log.warning("shard %s of %s is gone", self.name, self.stream)
             self.iterator = None
             return []

@@ -302,12 +302,11 @@ stopwaitsecs = 10
 
 def programs(stack: Stack) -> list[Program]:
     """Returns all processes of the local cloud."""
-    from local_cloud import flink, trino  # they build on this module
+    from local_cloud import flink, ministack, trino  # they build on this module
 
     aws = {name: value for name, value in stack.environment().items() if value}
     emulators = [
-        Program(name, [str(ROOT / "src/local_cloud/emulator/.venv/bin/ministack")], emulator_environment(stack, name))
-        for name in ("emulator", "kinesis")
+        Program(name, ministack.COMMAND, emulator_environment(stack, name)) for name in ("emulator", "kinesis")
     ]
     runners = [
         Program(name, [sys.executable, "-u", "-m", f"local_cloud.{name}"], aws | {"PYTHONPATH": str(ROOT / "src")})
@@ -324,25 +323,11 @@ def emulator_environment(stack: Stack, name: str) -> dict[str, str]:
     Apart from each other, the emulator's own mapping and Firehose see no streams and do nothing: they lose records
     (docs/traps.md), so our runners stand in for both.
     """
-    data = stack.directory / name
-    return {
-        "BIND_HOST": "127.0.0.1",
-        "GATEWAY_PORT": str(stack.ports[name]),
-        "MINISTACK_HOST": "127.0.0.1",
-        "MINISTACK_ACCOUNT_ID": ACCOUNT,
-        "MINISTACK_REGION": REGION,
-        "IOT_MTLS_ENABLED": "0",
-        "S3_DATA_DIR": str(data / "s3"),
-        "STATE_DIR": str(data / "state"),
-        "TMPDIR": str(stack.directory / "log"),
-        # Where a docker daemon is at hand, it would run functions and Flink in containers of its own.
-        "DOCKER_HOST": "unix:///nonexistent",
-        "LAMBDA_EXECUTOR": "local",
-        "LOG_LEVEL": "WARNING",
-        # Of the functions that it runs.
-        "AWS_ENDPOINT_URL": stack.url("emulator"),
-        "AWS_ENDPOINT_URL_KINESIS": stack.url("kinesis"),
-    }
+    from local_cloud import ministack
+
+    own = ministack.settings(stack.ports[name], stack.directory / name, stack.directory / "log")
+    # Of the functions that it runs.
+    return own | {"AWS_ENDPOINT_URL": stack.url("emulator"), "AWS_ENDPOINT_URL_KINESIS": stack.url("kinesis")}
 
 
 def java_environment() -> dict[str, str]:

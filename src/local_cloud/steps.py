@@ -2,38 +2,29 @@
 
 import sys
 import time
-import urllib.error
-import urllib.request
 import uuid
 from datetime import date
 
-from local_cloud import counts, flink, spark, terraform, trino
+from local_cloud import counts, flink, ministack, spark, terraform, trino
 from local_cloud.stack import Stack, programs, wait_for
 
 
-def start(stack: Stack) -> dict[str, str]:
-    """Returns Terraform's outputs when all is deployed, the detector runs and Trino answers."""
+def start(stack: Stack, **variables: object) -> dict[str, str]:
+    """Returns Terraform's outputs when all is deployed, the detector runs and Trino answers.
+
+    `variables` are Terraform's, other than in env/local.tfvars.
+    """
     stack.enter()
     stack.start(programs(stack))
     for port in ("emulator", "kinesis"):
-        stack.wait_for(lambda port=port: answers(stack.url(port)), f"the emulator, see {stack.log(port)}", timeout_s=60)
+        url = stack.url(port)
+        stack.wait_for(lambda url=url: ministack.answers(url), f"the emulator, see {stack.log(port)}", timeout_s=60)
     progress("deploying terraform/ to the local cloud (the provider waits a minute for its streams)")
-    outputs = terraform.apply(stack)
+    outputs = terraform.apply(stack, variables)
     progress("starting the detector")
     start_detector(stack)
     trino.wait_until_ready(stack)
     return outputs
-
-
-def answers(url: str) -> bool:
-    """Returns whether an HTTP server answers there, whatever it says."""
-    try:
-        urllib.request.urlopen(url, timeout=2).close()
-    except urllib.error.HTTPError:
-        return True
-    except (urllib.error.URLError, OSError):
-        return False
-    return True
 
 
 def start_detector(stack: Stack, savepoint: str | None = None) -> str:
@@ -49,7 +40,8 @@ def drain(stack: Stack) -> str:
     job = flink.running_job(stack)
     if job is None:
         raise RuntimeError(f"the detector does not run: see {stack.log('flink-jobmanager')}")
-    flink.wait_until_read(stack, job, counts.last_positions(stack.outputs()["raw_stream_name"]))
+    stream = stack.outputs()["raw_stream_name"]
+    flink.wait_until_read(stack, job, counts.last_positions(stream), counts.closed_shards(stream))
     return flink.drain(stack, job)
 
 

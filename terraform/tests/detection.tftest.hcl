@@ -52,7 +52,12 @@ run "detection" {
         "table.exec.state.ttl"           = "1 h"
         "table.local-time-zone"          = "UTC"
       }
-      "table.raw_events" = { "aws.region" = "us-east-1", "scan.stream.initpos" = "TRIM_HORIZON", stream = "raw-stream" }
+      "table.raw_events" = {
+        "aws.region"                          = "us-east-1"
+        "scan.shard.discovery.intervalmillis" = "1000"
+        "scan.stream.initpos"                 = "TRIM_HORIZON"
+        stream                                = "raw-stream"
+      }
     })
     error_message = "Property groups: ${jsonencode(local.property_groups)}"
   }

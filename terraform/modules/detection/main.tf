@@ -9,6 +9,8 @@ locals {
     "table.raw_events" = merge(local.kinesis, {
       "stream"              = var.raw_stream_name
       "scan.stream.initpos" = var.start_position
+      # After a split or merge, the new shards' events must come before the others' make them late.
+      "scan.shard.discovery.intervalmillis" = "1000"
     })
     "table.alerts" = merge(local.kinesis, var.alert_sink_options, {
       "stream" = var.alert_stream_name

@@ -81,7 +81,12 @@ def test_all_rules_are_one_job_with_one_scan_of_the_stream(kinesis: TableEnviron
     # Another rule over other columns, or all that is alike would be shared, not the scan alone.
     (sql / "rules" / "carts.sql").write_text(burst.replace("txn_timestamp is not null", "event_type = 'cart'"))
     groups = GROUPS | {
-        "table.raw_events": {"aws.region": "us-east-1", "scan.stream.initpos": "TRIM_HORIZON", "stream": "raw-stream"},
+        "table.raw_events": {
+            "aws.region": "us-east-1",
+            "scan.shard.discovery.intervalmillis": "1000",
+            "scan.stream.initpos": "TRIM_HORIZON",
+            "stream": "raw-stream",
+        },
         "table.alerts": {"aws.region": "us-east-1", "sink.flush-buffer.timeout": "200", "stream": "alert-stream"},
         "rule.carts": GROUPS["rule.burst"],
     }

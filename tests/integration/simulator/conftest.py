@@ -11,52 +11,21 @@ import boto3
 import pytest
 from command import replay
 
-from local_cloud.stack import ACCOUNT, REGION, ROOT, free_ports, wait_for
-from local_cloud.steps import answers
+from local_cloud import ministack
+from local_cloud.stack import ROOT
 
-EMULATOR = ROOT / "src" / "local_cloud" / "emulator" / ".venv" / "bin" / "ministack"
 EVENTS = 4_000
 
 
 @pytest.fixture(scope="session")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def emulator() -> Iterator[str]:
     """The address of a Kinesis emulator; the process's environment points at it."""
-    [port] = free_ports(1)
-    url = f"http://127.0.0.1:{port}"
-    folder = tmp_path_factory.mktemp("emulator")
-    own = {
-        "BIND_HOST": "127.0.0.1",
-        "GATEWAY_PORT": str(port),
-        "MINISTACK_ACCOUNT_ID": ACCOUNT,
-        "IOT_MTLS_ENABLED": "0",
-        "S3_DATA_DIR": str(folder / "s3"),
-        "STATE_DIR": str(folder / "state"),
-        "TMPDIR": str(folder),
-        "LOG_LEVEL": "WARNING",
-    }
-    with pytest.MonkeyPatch.context() as environment:
+    with pytest.MonkeyPatch.context() as environment, ministack.running() as variables:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             environment.delenv(name)
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": ACCOUNT,
-            "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ENDPOINT_URL": url,
-            "NO_PROXY": "127.0.0.1",
-            "PYTHONPATH": str(ROOT / "src"),
-        }.items():
+        for name, value in (variables | {"PYTHONPATH": str(ROOT / "src")}).items():
             environment.setenv(name, value)
-        process = subprocess.Popen(
-            [EMULATOR], env=os.environ | own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            wait_for(lambda: answers(url), "the emulator", timeout_s=30)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(10)
+        yield variables["AWS_ENDPOINT_URL"]
 
 
 @pytest.fixture

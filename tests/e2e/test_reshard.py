@@ -1,0 +1,86 @@
+"""A stream whose shards are split and merged while aggregates are sent loses nothing on the way to people and lake."""
+
+import csv
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from conftest import running_stack
+
+from local_cloud import counts, steps
+from local_cloud.shards import list_shards, read_all
+from local_cloud.stack import ROOT, Stack
+from simulator.event import COLUMNS
+
+USERS_PER_S, EVENTS_PER_USER = 10, 6  # one more than the threshold: a single lost event is an alert that is not there
+SECONDS, SPLIT_AFTER_S, MERGE_AFTER_S = 50, 15, 32
+USERS = USERS_PER_S * SECONDS
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with running_stack(raw_stream_shard_count=4) as stack:
+        yield stack
+
+
+def write_bots(path: Path) -> None:
+    """Writes events of users who each do just too much in one second."""
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(COLUMNS)
+        for second in range(SECONDS):
+            for step in range(EVENTS_PER_USER):
+                for user in range(second * USERS_PER_S, (second + 1) * USERS_PER_S):
+                    at = f"2020-03-01 00:00:{second:02} UTC"
+                    rows.writerow([at, "view", 100 + step, 7, "", "kestrel", "9.90", 600_000_000 + user, f"s-{user}"])
+
+
+def open_shards(stream: str) -> list[dict]:
+    """Returns the open shards in the order of their hash keys."""
+    shards = [
+        shard
+        for shard in list_shards(boto3.client("kinesis"), stream)
+        if "EndingSequenceNumber" not in shard["SequenceNumberRange"]
+    ]
+    return sorted(shards, key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))
+
+
+def test_every_event_of_every_aggregate_comes_through_a_split_and_a_merge(stack: Stack, tmp_path: Path) -> None:
+    outputs = stack.outputs()
+    stream = outputs["raw_stream_name"]
+    assert len(open_shards(stream)) == 4
+    kinesis = boto3.client("kinesis")
+    data = tmp_path / "bots.csv"
+    write_bots(data)
+    command = [sys.executable, "-m", "simulator", "replay", str(data), "--stream", stream]
+    # At the pace of the shop: what the detector has not read yet is at most a moment old.
+    command += ["--aggregate", "--time", "now", "--speed", "1"]
+    replay = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, stderr=subprocess.PIPE)
+    try:
+        time.sleep(SPLIT_AFTER_S)
+        first = open_shards(stream)[0]
+        middle = (int(first["HashKeyRange"]["StartingHashKey"]) + int(first["HashKeyRange"]["EndingHashKey"])) // 2
+        kinesis.split_shard(StreamName=stream, ShardToSplit=first["ShardId"], NewStartingHashKey=str(middle))
+        assert len(open_shards(stream)) == 5
+        time.sleep(MERGE_AFTER_S - SPLIT_AFTER_S)
+        second, third = open_shards(stream)[2:4]
+        kinesis.merge_shards(StreamName=stream, ShardToMerge=second["ShardId"], AdjacentShardToMerge=third["ShardId"])
+        _, said = replay.communicate(timeout=SECONDS)
+    finally:
+        replay.kill()
+
+    assert replay.returncode == 0, said
+    assert counts.records(stream) == USERS * EVENTS_PER_USER
+    steps.drain(stack)
+    counts.wait_until_handled(stack, outputs)
+    found = Counter(item["user_id"] for item in counts.incidents(outputs["incident_table_name"]))
+    assert found == Counter(str(600_000_000 + user) for user in range(USERS))
+    assert steps.wait_until_delivered(stack) == USERS * EVENTS_PER_USER
+    written = {record["ShardId"] for record in read_all(stream)}
+    assert len(written) == 7  # four, two of the split, one of the merge
