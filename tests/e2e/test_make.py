@@ -5,8 +5,11 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import boto3
 import psutil
 import pytest
 
@@ -32,13 +35,28 @@ def errors(*arguments: str, **environment: str) -> list[str]:
     return [line for line in result.stderr.splitlines() if not line.startswith("make")]
 
 
-def found_incidents() -> set[str]:
-    """Returns the users of the running stack's incidents."""
+@contextmanager
+def entered_stack() -> Iterator[dict[str, str]]:
+    """Points this process at the running stack; yields Terraform's outputs."""
     stack = Stack.load(HOME / "local")
     with pytest.MonkeyPatch.context() as environment:
         for name, value in stack.environment().items():
             environment.setenv(name, value) if value else environment.delenv(name, raising=False)
-        return {item["user_id"] for item in counts.incidents(stack.outputs()["incident_table_name"])}
+        yield stack.outputs()
+
+
+def found_incidents() -> set[str]:
+    """Returns the users of the running stack's incidents."""
+    with entered_stack() as outputs:
+        return {item["user_id"] for item in counts.incidents(outputs["incident_table_name"])}
+
+
+def uploaded(name: str) -> dict[str, bytes]:
+    """Returns the objects of the running stack's raw bucket whose keys hold the name, by key."""
+    with entered_stack() as outputs:
+        s3, bucket = boto3.client("s3"), outputs["raw_bucket"]
+        keys = [one["Key"] for one in s3.list_objects_v2(Bucket=bucket)["Contents"] if name in one["Key"]]
+        return {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
 
 
 def test_the_steps_of_the_readme_on_one_machine(tmp_path: Path) -> None:
@@ -53,12 +71,21 @@ def test_the_steps_of_the_readme_on_one_machine(tmp_path: Path) -> None:
         for command in commands:
             if command[0] == "down":
                 incidents = found_incidents()
+                upload = make("upload", "ENV=local", f"BUILD={HOME}", f"DATA={data}")
+                assert upload.returncode == 0, upload.stderr
+                objects = uploaded("shop")
             # Aggregates too must come through Firehose and the detector; the demo sends the events one by one.
             result = make(*command, f"BUILD={HOME}", f"DATA={data}", "BURSTS=2", "ARGS=--aggregate")
             assert result.returncode == 0, result.stdout + result.stderr
             said[command[0]] = result
     finally:
         make("down", f"BUILD={HOME}")
+    whole, sample = data.read_bytes(), b"".join(data.read_bytes().splitlines(keepends=True)[:1001])
+    assert objects == {
+        "ecomm_user_activity/p_year=2020/p_month=03/shop.csv": whole,
+        "ecomm_user_activity_sample/shop-sample.csv": sample,
+        "ecomm_user_activity_unconcompressed/p_year=2020/p_month=03/shop.csv": whole,
+    }
     assert "(0 malformed)" in said["simulate"].stderr
     labels = json.loads((ROOT / "build" / "simulate" / "labels.json").read_text())
     assert incidents == {str(label["user_id"]) for label in labels}
