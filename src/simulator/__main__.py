@@ -30,6 +30,13 @@ from simulator.upload import UploadError, progress, send, uploads
 
 NOT_ACKNOWLEDGED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 DEFAULT_START = "2019-10-01 22:30:00"  # of made traffic, UTC
+# The options of made traffic, and what they are called in Traffic.
+TRAFFIC = {
+    "duplicates": "duplicate_share",
+    "unsorted": "unsorted_share",
+    "late": "late_share",
+    "checkout_items": "checkout_items",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,12 +117,18 @@ def _conflict(options: argparse.Namespace) -> str | None:
     """Options that exclude each other, with the next step; None if there are none."""
     if bool(options.data) == bool(options.look_alike):
         return "give either files or --look-alike"
-    if options.look_alike and options.bursts:
-        return "--bursts needs a file, to find places among its rows; leave out --look-alike"
+    if options.look_alike and options.bursts and not options.limit:
+        return "--bursts needs an end, to spread the bots over all events; give --look-alike a --limit"
+    if not options.look_alike and (given := [name for name in TRAFFIC if getattr(options, name) is not None]):
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        return f"{names}: of made traffic only; give --look-alike, or leave it out"
     if options.resume and not options.stream:
         return "--resume needs --stream: an output is always written from its start"
     if options.ledger and (options.aggregate or not options.stream):
         return "--ledger names single records: it needs --stream, without --aggregate"
+    if not options.stream and (options.aggregate or options.strict_order):
+        name = "--aggregate" if options.aggregate else "--strict-order"
+        return f"{name} says how records go to a stream; give --stream, or leave it out"
     if options.loop and options.bursts:
         return "--loop cannot repeat --bursts: a bot attacks once; leave out one of them"
     return None
@@ -123,7 +136,11 @@ def _conflict(options: argparse.Namespace) -> str | None:
 
 def _source(options: argparse.Namespace) -> Source | LookAlike:
     if options.look_alike:
-        return LookAlike(options.look_alike, options.seed, _start(DEFAULT_START), limit=options.limit)
+        try:
+            traffic = _traffic(options)
+        except ValueError as error:
+            raise SourceError(error) from error
+        return LookAlike(options.look_alike, options.seed, _start(DEFAULT_START), traffic, options.limit)
     return Source(options.data, options.limit)
 
 
@@ -160,6 +177,7 @@ def _what(options: argparse.Namespace) -> dict[str, Any]:
         "time",
         "partition_key",
         "loop",
+        *TRAFFIC,
     )
     return {name: json.loads(json.dumps(getattr(options, name))) for name in names}
 
@@ -187,17 +205,17 @@ def upload(options: argparse.Namespace) -> int:
 
 def generate(options: argparse.Namespace) -> int:
     try:
-        traffic = Traffic(
-            duplicate_share=options.duplicates,
-            unsorted_share=options.unsorted,
-            late_share=options.late,
-            checkout_items=options.checkout_items,
-        )
-        write(options.out, options.events, options.hours, options.seed, options.start, traffic)
+        write(options.out, options.events, options.hours, options.seed, options.start, _traffic(options))
     except ValueError as error:
         return _fail(error, BAD_INPUT)
     print(f"{options.out}: {options.events:,} events", file=sys.stderr)
     return 0
+
+
+def _traffic(options: argparse.Namespace) -> Traffic:
+    """What was chosen about made traffic. Raises ValueError for what makes no sense."""
+    chosen = {field: getattr(options, name) for name, field in TRAFFIC.items()}
+    return Traffic(**{field: value for field, value in chosen.items() if value is not None})
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -223,6 +241,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="instead of DATA: made traffic without end, N events an hour in the mean of a week",
     )
+    _add_traffic(command)
     target = command.add_mutually_exclusive_group(required=True)
     target.add_argument("--stream", metavar="NAME", help="name of the Kinesis stream")
     target.add_argument("--output", metavar="FILE", help="write the records to a file instead, one a line")
@@ -295,27 +314,32 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TIME",
         help=f'UTC (default "{DEFAULT_START}": midnight is crossed)',
     )
-    for option, default, what in (
-        ("--duplicates", DEFAULT.duplicate_share, "exact repetitions"),
-        ("--unsorted", DEFAULT.unsorted_share, f"up to {DEFAULT.unsorted_s} s out of order"),
-        ("--late", DEFAULT.late_share, f"up to {DEFAULT.late_s} s late"),
-    ):
-        command.add_argument(
-            option, type=_share, default=default, metavar="SHARE", help=f"of rows that are {what} (default {default:g})"
-        )
-    command.add_argument(
-        "--checkout-items",
-        type=_at_least(int, 1),
-        default=DEFAULT.checkout_items,
-        metavar="N",
-        help=f"most purchases of a session in one second; above 5 they are bursts (default {DEFAULT.checkout_items})",
-    )
+    _add_traffic(command)
 
     command = commands.add_parser("compare", help="distributions of files side by side, as a Markdown table")
     command.set_defaults(run=compare)
     command.add_argument("data", metavar="DATA", nargs="+", help="one column each; inputs as of replay")
     command.add_argument("--limit", type=_at_least(int, 1), metavar="ROWS", help="read only the first rows of each")
     return parser
+
+
+def _add_traffic(command: argparse.ArgumentParser) -> None:
+    """The options of made traffic."""
+    # No defaults here: `replay` must see which are given.
+    for option, default, what in (
+        ("--duplicates", DEFAULT.duplicate_share, "exact repetitions"),
+        ("--unsorted", DEFAULT.unsorted_share, f"up to {DEFAULT.unsorted_s} s out of order"),
+        ("--late", DEFAULT.late_share, f"up to {DEFAULT.late_s} s late"),
+    ):
+        command.add_argument(
+            option, type=_share, metavar="SHARE", help=f"of rows that are {what} (default {default:g})"
+        )
+    command.add_argument(
+        "--checkout-items",
+        type=_at_least(int, 1),
+        metavar="N",
+        help=f"most purchases of a session in one second; above 5 they are bursts (default {DEFAULT.checkout_items})",
+    )
 
 
 def _at_least(kind: type, lowest: float) -> Any:

@@ -27,7 +27,7 @@ class AttackError(ValueError):
 
 @dataclass
 class Bot:
-    """One attacker; `seconds` holds the times of those of its events that have passed."""
+    """One attacker; `seconds` holds the times of those of its events that were sent."""
 
     user_id: int
     kind: str
@@ -44,7 +44,8 @@ class Bot:
 
 
 class Attack:
-    """`bots` bursts, drawn from `seed`: first `survey` the traffic, then `mix` the bots into it.
+    """`bots` bursts, drawn from `seed`: first `survey` the traffic, then `mix` the bots into it, and `note_sent` what
+    of that is sent: not all need be, and only what is becomes a label.
 
     The traffic is read twice, because no user of it may be taken for a bot and the bots are spread over all its rows.
     Neither pass remembers the rows or their users: survey only strikes candidates, so memory does not grow.
@@ -58,7 +59,7 @@ class Attack:
         )
         self._bots = bots
         self._rows = 0
-        self._pending: list[tuple[int, int, Bot, Event]] = []
+        self._pending: list[tuple[int, int, Event]] = []
         self._sequence = count()
         self.bots: list[Bot] = []
 
@@ -101,8 +102,19 @@ class Attack:
         self._start(last, latest + 1, event)
         yield from self._due_before(latest + 2 * BOUNDARY_S + SPAN_S)
 
+    def note_sent(self, user_ids: Iterable[str], seconds: Iterable[int]) -> None:
+        """Learns of events that were sent, shoppers' and bots'."""
+        bots = {str(bot.user_id): bot for bot in self.bots}
+        for user_id, second in zip(user_ids, seconds, strict=True):
+            if bot := bots.get(user_id):
+                bot.seconds.append(second)
+
+    @property
+    def sent_events(self) -> int:
+        return sum(len(bot.seconds) for bot in self.bots)
+
     def labels(self) -> list[dict[str, Any]]:
-        """Who attacked, by what has passed so far."""
+        """Who attacked, by what was sent so far."""
         return [bot.label() for bot in self.bots if bot.seconds]
 
     def _start(self, bot: Bot, not_before: int, like: Event) -> None:
@@ -117,13 +129,11 @@ class Attack:
                 "user_id": bot.user_id,
                 "user_session": session,
             }
-            heapq.heappush(self._pending, (second, next(self._sequence), bot, event))
+            heapq.heappush(self._pending, (second, next(self._sequence), event))
 
     def _due_before(self, second: int) -> Iterator[Event]:
         while self._pending and self._pending[0][0] < second:
-            due, _, bot, event = heapq.heappop(self._pending)
-            bot.seconds.append(due)
-            yield event
+            yield heapq.heappop(self._pending)[-1]
 
 
 def burst_seconds(kind: str, not_before: int, rng: Random) -> list[int]:

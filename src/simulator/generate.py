@@ -45,7 +45,7 @@ CART_SHARE, PURCHASE_SHARE = 0.0078, 0.0075
 # What follows a cart, by cumulated share; remove_from_cart is not in the sample, but in its family.
 _AFTER_CART, _AFTER_CART_SHARES = ("cart", "purchase", "remove_from_cart", "view"), (0.17, 0.59, 0.65)
 SEVERAL_ITEMS_SHARE = 0.15  # of checkouts, if the session saw several products
-TABS_SHARE, TABS = 0.002, (2, 4)  # of views; how many
+TABS_SHARE = 0.002  # of views
 # Who leaves may come back at once, with a new session; or hours and days later, the more people know the shop.
 BACK_AT_ONCE_SHARE = 0.125
 BACK_AFTER = (4.85, 1.2)  # a log-normal pause
@@ -82,6 +82,9 @@ class Traffic:
     late_s: int = 600
     # The most purchases of one session in one second. Above BURST_LIMIT such checkouts break the rule burst.
     checkout_items: int = 4
+    tabs: int = 4  # the most products that open at once, each in a tab
+    # The most different events of a visitor in 10 s: who would do more waits. Out of reach, it shows whom rules flag.
+    burst_limit: int = BURST_LIMIT
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -271,6 +274,8 @@ class _Shop:
         self._rng = Random(f"shop {seed}")
         self._catalogue = _catalogue(seed)
         self._checkout_items = traffic.checkout_items
+        self._tabs = traffic.tabs
+        self._burst_limit = traffic.burst_limit
         # Of the rows before they are repeated, such that of all rows `duplicate_share` are copies.
         copies = traffic.duplicate_share / (1 - traffic.duplicate_share)
         self._first_copy_share = copies * (1 - ONCE_MORE_SHARE)
@@ -281,7 +286,7 @@ class _Shop:
         """What one visitor does from `second` on, in one session or several in a row."""
         rng = self._rng
         user_id = self._visitor(second)
-        recent = deque([second - BURST_S] * BURST_LIMIT, maxlen=BURST_LIMIT)
+        recent = deque([second - BURST_S] * self._burst_limit, maxlen=self._burst_limit)
         second = yield from self._session(user_id, second, recent)
         while rng.random() < BACK_AT_ONCE_SHARE:
             second += 1 + int(rng.lognormvariate(*BACK_AFTER))
@@ -307,7 +312,7 @@ class _Shop:
     def _session(self, user_id: int, second: int, recent: deque[int]) -> Generator[Act, None, int]:
         """Browse, then perhaps cart, then perhaps remove or purchase. Returns the second of the last rows.
 
-        `recent` holds the seconds of the user's latest BURST_LIMIT different events, and is kept so.
+        `recent` holds the seconds of the user's latest `burst_limit` different events, and is kept so.
         """
         rng = self._rng
         tail = f",{user_id},{uuid.UUID(int=rng.getrandbits(128), version=4)}"
@@ -318,7 +323,7 @@ class _Shop:
         seen: list[Product] = []
         while True:
             # Where more than the limit come at once, as `checkout_items` may allow, they have the ten seconds alone.
-            second = max(second, recent[min(len(products), BURST_LIMIT) - 1] + BURST_S)
+            second = max(second, recent[min(len(products), self._burst_limit) - 1] + BURST_S)
             recent.extend([second] * len(products))
             yield second, self._with_copies([f",{step},{product.columns}{tail}" for product in products])
 
@@ -358,7 +363,7 @@ class _Shop:
         if chance < SAME_PRODUCT_SHARE:
             return [product]
         if chance > 1 - TABS_SHARE:
-            return list(dict.fromkeys(shelf.product(rng) for _ in range(rng.randint(*TABS))))
+            return list(dict.fromkeys(shelf.product(rng) for _ in range(rng.randint(2, max(2, self._tabs)))))
         return [shelf.product(rng)]
 
     def _checkout(self, product: Product, seen: list[Product]) -> list[Product]:

@@ -3,6 +3,7 @@
 import json
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -34,6 +35,12 @@ MAX_ATTEMPTS = 20
 BACKOFF_BASE_S = 0.1
 BACKOFF_CAP_S = 5.0
 
+# https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html: what a shard takes in a second. How many
+# shards there are, how evenly the keys fall on them and who else writes, only the stream's answers tell.
+SHARD_RECORDS_PER_S = 1_000
+SHARD_BYTES_PER_S = 1024**2
+THROTTLED = "ProvisionedThroughputExceededException"
+
 
 class SendError(RuntimeError):
     """Records that the stream did not acknowledge; the message says why and what to do."""
@@ -61,6 +68,65 @@ class Records:
         return sum(self.counts[i] for i in positions) if self.counts else sum(1 for _ in positions)
 
 
+class Rate:
+    """How fast records may be sent: as fast as they come until the stream first throttles, then as it proves to bear.
+
+    Additive-increase, multiplicative-decrease, as TCP does it. The load is counted in shards: what one takes in a
+    second, of records or bytes, is 1. Throttled, the limit becomes KEPT_SHARE of what was accepted in the last second;
+    it grows by GROWTH_PER_S each second until it is throttled again. The limits are per second, so one second's
+    refusals are one sign, however many entries they hit.
+    """
+
+    KEPT_SHARE = 0.9
+    GROWTH_PER_S = 0.02
+    WINDOW_S = 1.0
+    # A stream that refuses whatever the rate is must not bring us to a stop. Half a shard: two senders can share the
+    # smallest stream.
+    LOWEST = 0.5
+    # A request holds no more than the limit allows in this time: what comes at once must fit into a shard's second.
+    REQUEST_S = 0.15
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._limit: float | None = None
+        self._accepted: deque[tuple[float, float]] = deque()
+        self._sent_at = self._grown_at = self._throttled_at = float("-inf")
+        self._free_at = 0.0
+
+    def load(self, records: int, size: int) -> float:
+        """Shards' seconds that so many records, of so many bytes together, take."""
+        return max(records / SHARD_RECORDS_PER_S, size / SHARD_BYTES_PER_S)
+
+    def request_load(self) -> float:
+        """The most that the next request may hold, but for a single record."""
+        return float("inf") if self._limit is None else self._limit * self.REQUEST_S
+
+    def wait(self, pause_s: float, sleep: Callable[[float], None]) -> None:
+        """Returns when the next request may be sent, and not before the pause is over."""
+        if self._limit is not None:
+            pause_s = max(pause_s, self._free_at - self._monotonic())
+        if pause_s > 0:
+            sleep(pause_s)
+        self._sent_at = self._monotonic()
+
+    def answered(self, sent_load: float, accepted_load: float, is_throttled: bool) -> None:
+        """Learns from the answer to a request."""
+        now = self._monotonic()
+        self._accepted.append((now, accepted_load))
+        while self._accepted[0][0] <= now - self.WINDOW_S:
+            self._accepted.popleft()
+        if is_throttled and now - self._throttled_at >= self.WINDOW_S:
+            borne = self.KEPT_SHARE * sum(load for _, load in self._accepted)
+            self._limit = max(self.LOWEST, borne if self._limit is None else min(self._limit, borne))
+            self._throttled_at = self._grown_at = now
+        if self._limit is not None:
+            if not is_throttled:
+                self._limit *= 1 + self.GROWTH_PER_S * (now - self._grown_at)
+            self._grown_at = now
+            # Of a request made before the limit was known: no more than one of now.
+            self._free_at = self._sent_at + min(sent_load / self._limit, self.REQUEST_S)
+
+
 class Stream:
     """A Kinesis stream that takes entries as JSON.
 
@@ -72,9 +138,11 @@ class Stream:
     def __init__(self, client: Any, name: str) -> None:
         self.name = name
         self.calls = 0
+        self.throttled_calls = 0  # of which boto3 repeats all but the last
         self._client = client
         self._body = b""
         client.meta.events.register("before-call.kinesis.PutRecords", self._exchange_body)
+        client.meta.events.register("response-received.kinesis.PutRecords", self._count_throttled)
 
     def put_records(self, entries: Sequence[str]) -> list[dict[str, Any]]:
         """The answer to each entry. Raises SendError."""
@@ -103,6 +171,9 @@ class Stream:
     def _exchange_body(self, params: dict[str, Any], **_: Any) -> None:
         params["body"] = self._body
 
+    def _count_throttled(self, parsed_response: dict[str, Any] | None, **_: Any) -> None:
+        self.throttled_calls += (parsed_response or {}).get("Error", {}).get("Code") == THROTTLED
+
 
 class Writer:
     """Puts records on one stream; right after the stream acknowledged some, `acknowledged` is called with their tags.
@@ -112,6 +183,9 @@ class Writer:
     Within a batch Kinesis promises no order: a refused entry may be overtaken by later ones, even of its own key;
     `overtakings` counts the refused entries that this happened to. With `strict_order` no batch holds two entries of
     one key, so it cannot happen; that takes several times the calls.
+
+    A stream that throttles is sent to no faster than it bears (`Rate`), so that few entries are refused; those that are
+    wait, too, by exponential backoff.
     """
 
     def __init__(
@@ -121,12 +195,14 @@ class Writer:
         *,
         strict_order: bool = False,
         sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
         self._stream = stream
         self._acknowledged = acknowledged
         self._strict_order = strict_order
         self._sleep = sleep
+        self._rate = Rate(monotonic)
         self._rng = rng or random.Random()
         self.put_events = 0
         self.acknowledged_events = 0
@@ -165,29 +241,60 @@ class Writer:
         overtaken: set[int] = set()
         # Calls in which nothing was taken. One that got something through shows that the stream keeps up, nearly.
         vain = 0
+        pause_s = 0.0
         while vain < MAX_ATTEMPTS:
-            answers = self._stream.put_records([records.entries[position] for position in batch])
+            self._rate.wait(pause_s, self._sleep)
+            sent = self._first_of(records, batch)
+            throttled_calls = self._throttled_calls()
+            answers = self._stream.put_records([records.entries[position] for position in sent])
             failed = [number for number, answer in enumerate(answers) if answer.get("ErrorCode")]
+            is_throttled = self._throttled_calls() > throttled_calls
             if not failed:
-                self._acknowledge(records, batch)
-                return
+                load = self._load(records, sent)
+                self._rate.answered(load, load, is_throttled)
+                self._acknowledge(records, sent)
+                if len(sent) == len(batch):
+                    return
+                batch = batch[len(sent) :]
+                vain, pause_s = 0, 0.0
+                continue
             refused = set(failed)
-            accepted = [position for number, position in enumerate(batch) if number not in refused]
+            accepted = [position for number, position in enumerate(sent) if number not in refused]
+            is_throttled |= any(answers[number]["ErrorCode"] == THROTTLED for number in failed)
+            self._rate.answered(self._load(records, sent), self._load(records, accepted), is_throttled)
             self._acknowledge(records, accepted)
+            batch = [*(sent[number] for number in failed), *batch[len(sent) :]]
             last_accepted = {records.keys[position]: position for position in accepted}
-            batch = [batch[number] for number in failed]
             fresh = {position for position in batch if last_accepted.get(records.keys[position], -1) > position}
             self.overtakings += len(fresh - overtaken)
             overtaken |= fresh
             answer = answers[failed[0]]
             vain = 0 if accepted else vain + 1
             if vain < MAX_ATTEMPTS:
-                self.retries += len(batch)
-                self._sleep(self._rng.uniform(0, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2**vain)))
+                self.retries += len(failed)
+                pause_s = self._rng.uniform(0, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2**vain))
         raise SendError(
             f"stream {self._stream.name} refused {len(batch)} records {MAX_ATTEMPTS} times, the first with "
             f"{answer['ErrorCode']}: {answer.get('ErrorMessage')}; {_TOO_FAST}"
         )
+
+    def _first_of(self, records: Records, batch: Sequence[int]) -> Sequence[int]:
+        """The first records of a batch, as many as one request may hold now, at least one."""
+        most = self._rate.request_load()
+        if most == float("inf"):
+            return batch
+        size = 0
+        for number, position in enumerate(batch):
+            size += records.sizes[position]
+            if number and self._rate.load(number + 1, size) > most:
+                return batch[:number]
+        return batch
+
+    def _load(self, records: Records, positions: Sequence[int]) -> float:
+        return self._rate.load(len(positions), sum(map(records.sizes.__getitem__, positions)))
+
+    def _throttled_calls(self) -> int:
+        return getattr(self._stream, "throttled_calls", 0)
 
     def _acknowledge(self, records: Records, positions: Sequence[int]) -> None:
         self.acknowledged_events += records.events(positions)
@@ -227,7 +334,7 @@ _HINTS_BY_TYPE: dict[type[Exception], str] = {
 }
 _HINTS_BY_CODE = {
     "ResourceNotFoundException": "check --stream, the region and the account, or apply Terraform first",
-    "ProvisionedThroughputExceededException": _TOO_FAST,
+    THROTTLED: _TOO_FAST,
     "AccessDeniedException": "the caller needs kinesis:{operation} on this stream",
     "ExpiredTokenException": _NO_LOGIN,
     "UnrecognizedClientException": _NO_LOGIN,

@@ -5,6 +5,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -12,14 +13,15 @@ from typing import Any, Literal, TextIO
 import polars as pl
 
 from simulator.attack import Attack
+from simulator.generate import LookAlike
 from simulator.sinks import Sink
 from simulator.source import Malformed, Source, SourceError, from_events
 
 TimeMode = Literal["original", "now"]
 REPORT_EVERY_S = 1.0
 LONGEST_SLEEP_S = 0.2  # so that Ctrl-C is heard and progress shown during a gap
-MIXED_BLOCK = 500
-# A few bad rows at the start of a file do not say how the file is.
+MIXED_BLOCK = 20_000  # as many as the sinks take at once
+# A few bad rows at the start of a file do not say how the file is: so many are read before the first is sent.
 JUDGED_ROWS = 1_000
 
 
@@ -137,7 +139,7 @@ class Replay:
 
     def __init__(
         self,
-        source: Source,
+        source: Source | LookAlike,
         sink: Sink,
         *,
         attack: Attack | None = None,
@@ -179,7 +181,7 @@ class Replay:
     def run(self) -> Summary:
         """Sends everything; after `stopped`, returns when what was begun is acknowledged."""
         if self._attack:
-            survey = Source(self._source.inputs, self._source.limit)
+            survey = copy(self._source)  # whose rows are not the replay's
             for _ in self._attack.survey(survey.events()):
                 self._report(f"looking for places for the bots: {survey.rows:,} rows")
                 if self._stopped():
@@ -188,6 +190,7 @@ class Replay:
             skipped = min(self._skip, block.height)
             self._skip -= skipped
             self._skipped += skipped
+            self._note_bots(block.head(skipped))
             if skipped < block.height:
                 self._send(block.slice(skipped), loop_s)
             if self._stopped():
@@ -198,7 +201,7 @@ class Replay:
         return Summary(
             input_rows=self._input_rows + self._source.rows,
             malformed_rows=self._malformed_rows,
-            injected_events=sum(len(bot.seconds) for bot in self._attack.bots) if self._attack else 0,
+            injected_events=self._attack.sent_events if self._attack else 0,
             skipped_events=self._skipped,
             sent_events=self._sink.acknowledged_events,
             retries=self._sink.retries,
@@ -211,8 +214,7 @@ class Replay:
         loop_s = 0
         while True:
             first, last = None, None
-            for block in self._one_pass():
-                self._judge(min_rows=JUDGED_ROWS)
+            for block in self._judged(self._one_pass()):
                 # Shift, pace and loop go by all users, so that the parts of one replay stay together.
                 block = self._selection.in_time(block)
                 if block.height:
@@ -222,7 +224,6 @@ class Replay:
                     first = seconds.min() if first is None else min(first, seconds.min())
                     last = seconds.max() if last is None else max(last, seconds.max())
                 yield self._selection.in_part(block), loop_s
-            self._judge(min_rows=1)
             if not self._loop or first is None:
                 return
             loop_s += last - first + 1
@@ -241,9 +242,21 @@ class Replay:
                 events = []
         yield from_events(events)
 
-    def _judge(self, min_rows: int) -> None:
+    def _judged(self, blocks: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        """The blocks; the first are held back until enough is read to judge by, or all. Raises TooManyMalformed."""
+        held = []
+        for block in blocks:
+            held.append(block)
+            if self._input_rows + self._source.rows >= JUDGED_ROWS:
+                self._judge()
+                yield from held
+                held = []
+        self._judge()
+        yield from held
+
+    def _judge(self) -> None:
         rows = self._input_rows + self._source.rows
-        if rows >= min_rows and self._malformed_rows > self._max_malformed * rows:
+        if self._malformed_rows > self._max_malformed * rows:
             raise TooManyMalformed(
                 f"{self._malformed_rows:,} of the first {rows:,} rows are malformed, allowed is a share of "
                 f"{self._max_malformed:g}; see why in the --malformed file, or allow more with --max-malformed"
@@ -266,17 +279,18 @@ class Replay:
             self._pace_from = self._clock.monotonic(), block["second"][0] + loop_s
         data, keys = wire_data(block, self._shift_ms + loop_s * 1000), block[self._partition_key]
         due_s = self._due_s(block, loop_s)
-        size = self._sink.batch_events
         start = 0
         while start < block.height and not self._stopped():
-            stop = min(start + size, block.height)
+            stop = min(start + self._sink.batch_events, block.height)
             if due_s:
-                self._wait_until(due_s[start])
+                # Not beyond the last one that could go along.
+                self._wait_until(max(due_s[start], min(due_s[start] + self._sink.linger_s, due_s[stop - 1])))
                 if self._stopped():
                     return
                 now = self._clock.monotonic()
                 stop = next((index for index in range(start + 1, stop) if due_s[index] > now), stop)
             self._sink.put(data[start:stop], keys[start:stop])
+            self._note_bots(block[start:stop])
             start = stop
             if due_s and start < block.height:
                 self._lag_s = max(0.0, self._clock.monotonic() - due_s[start])
@@ -284,6 +298,10 @@ class Replay:
                 done = self._resume.acknowledged + self._sink.acknowledged_events
                 self._resume.save(done, self._shift_ms)
             self._report()
+
+    def _note_bots(self, sent: pl.DataFrame) -> None:
+        if self._attack:
+            self._attack.note_sent(sent["user_id"], sent["second"])
 
     def _due_s(self, block: pl.DataFrame, loop_s: int) -> list[float] | None:
         """When each event is to be sent, by the monotonic clock; None if at once."""

@@ -13,10 +13,12 @@ from simulator.kinesis import Records, Writer
 
 # Between two looks at the stream's shards: a reshard is rare, and what is packed for the old ones still arrives.
 LIST_SHARDS_EVERY_S = 30.0
+# Between two puts nothing is noted, shown or heard: where the stream is slow, they become smaller.
+PUT_S = 1.0
 
 
 class Sink(Protocol):
-    """Takes wire records. `batch_events`: how many at once are best; counts as in Writer."""
+    """Takes wire records. `batch_events`: how many at once are best now; counts as in Writer."""
 
     batch_events: int
     put_events: int
@@ -32,6 +34,7 @@ class StreamSink:
     """One record of the stream for each event. With `with_event_ids`, Writer hears of each event's id."""
 
     batch_events = 500
+    linger_s = 0.0
 
     def __init__(self, writer: Writer, with_event_ids: bool = False) -> None:
         self._writer = writer
@@ -48,8 +51,10 @@ class StreamSink:
 class AggregatingSink:
     """Many events in each record of the stream. `shards` tells the hash key ranges of the open ones."""
 
-    # Aggregates are full when many events are packed at once.
-    batch_events = 20_000
+    # Aggregates are full when many events are packed at once; what is put at once is acknowledged at once.
+    FEWEST, MOST = 500, 20_000
+    # As the KPL's RecordMaxBufferedTime: at the pace of a shop few events are due at one instant.
+    linger_s = 0.1
 
     def __init__(
         self,
@@ -61,12 +66,19 @@ class AggregatingSink:
         self._shards = shards
         self._monotonic = monotonic
         self._listed_at = float("-inf")
+        self.batch_events = 2_500
 
     def put(self, data: pl.Series, keys: pl.Series) -> None:
-        if self._monotonic() - self._listed_at >= LIST_SHARDS_EVERY_S:
+        began = self._monotonic()
+        if began - self._listed_at >= LIST_SHARDS_EVERY_S:
             self._aggregator = Aggregator(self._shards())
-            self._listed_at = self._monotonic()
-        self._writer.put(self._aggregator.pack(data, keys))
+            self._listed_at = began
+        self._writer.put(self._aggregator.pack(data.cast(pl.Binary).to_list(), keys.to_list()))
+        took_s = self._monotonic() - began
+        if took_s > PUT_S:
+            self.batch_events = max(self.FEWEST, int(len(data) * PUT_S / took_s))
+        elif took_s < PUT_S / 2 and len(data) == self.batch_events:
+            self.batch_events = min(self.MOST, 2 * self.batch_events)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._writer, name)
@@ -76,6 +88,7 @@ class FileSink:
     """A file of wire records, one a line; without a file they are only counted."""
 
     batch_events = 20_000
+    linger_s = 0.0
     retries = overtakings = 0
 
     def __init__(self, file: TextIO | None = None) -> None:

@@ -8,8 +8,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from dataclasses import asdict, dataclass
-from io import BufferedIOBase
+from io import BufferedIOBase, BufferedReader, RawIOBase
 from pathlib import Path
 from typing import Any
 
@@ -360,10 +361,35 @@ def _unpacked(raw: Any, name: str, stack: ExitStack) -> Any:
     members = [member for member in archive.namelist() if member.endswith(".csv") and "__MACOSX" not in member]
     if len(members) != 1:
         raise SourceError(f"{name}: it holds {len(members)} .csv files, allowed is one; unpack it and give their paths")
+    member = copy(archive.getinfo(members[0]))
+    checksum = member.CRC
+    # zipfile would check it itself, but throw away the piece after which it does not fit.
+    del member.CRC
     try:
-        return stack.enter_context(archive.open(members[0]))
+        return BufferedReader(_Checked(stack.enter_context(archive.open(member)), checksum, f"{members[0]!r}"))
     except (RuntimeError, zipfile.BadZipFile) as error:  # encrypted, packed in another way, or damaged
         raise SourceError(f"{name}: {error}; unpack it and give the .csv file") from error
+
+
+class _Checked(RawIOBase):
+    """The stream's bytes; at their end BadZipFile, if their CRC-32 is another."""
+
+    def __init__(self, stream: Any, checksum: int, name: str) -> None:
+        self._stream = stream
+        self._checksum = checksum
+        self._name = name
+        self._found = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self._stream.read1(len(buffer))
+        if not piece and self._found != self._checksum:
+            raise zipfile.BadZipFile(f"Bad CRC-32 for file {self._name}")
+        self._found = zlib.crc32(piece, self._found)
+        buffer[: len(piece)] = piece
+        return len(piece)
 
 
 def _expand(inputs: Sequence[str]) -> list[str]:

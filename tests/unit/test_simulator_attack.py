@@ -33,9 +33,15 @@ TRAFFIC = [shopper(number, START + number * 7) for number in range(300)]
 
 
 def mixed(attack: Attack, traffic: Sequence[Event] = TRAFFIC) -> list[Event]:
-    """Returns what goes out after both passes."""
+    """Returns what goes out after both passes; all of it is sent."""
     assert list(attack.survey(traffic)) == list(traffic)
-    return list(attack.mix(traffic))
+    events = list(attack.mix(traffic))
+    note(attack, events)
+    return events
+
+
+def note(attack: Attack, events: Sequence[Event]) -> None:
+    attack.note_sent([str(event["user_id"]) for event in events], [second_of(event["event_time"]) for event in events])
 
 
 def seconds_by_bot(attack: Attack, events: Sequence[Event]) -> dict[int, list[int]]:
@@ -197,12 +203,13 @@ def test_labels_say_what_each_bot_did() -> None:
     ]
 
 
-def test_labels_hold_only_what_has_passed() -> None:
+def test_labels_hold_only_what_was_sent() -> None:
     attack = Attack(3, seed=1)
     list(attack.survey(TRAFFIC))
-    stream = attack.mix(TRAFFIC)
-    bot = None
-    for event in stream:
-        if bot := next((bot for bot in attack.bots if bot.user_id == event["user_id"]), None):
-            break
-    assert [(label["user_id"], label["event_count"]) for label in attack.labels()] == [(bot.user_id, 1)]
+    events = list(attack.mix(TRAFFIC))
+    assert (attack.labels(), attack.sent_events) == ([], 0)
+    bots = {bot.user_id for bot in attack.bots}
+    first = next(number for number, event in enumerate(events) if event["user_id"] in bots)
+    note(attack, events[: first + 1])
+    assert [(label["user_id"], label["event_count"]) for label in attack.labels()] == [(events[first]["user_id"], 1)]
+    assert attack.sent_events == 1

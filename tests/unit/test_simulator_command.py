@@ -4,17 +4,21 @@ import gzip
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import zipfile
 from base64 import b64decode
+from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from aws_kinesis_agg import MAGIC
 from aws_kinesis_agg.aggregator import messages_pb2
 from moto import mock_aws
 
@@ -22,7 +26,8 @@ from simulator import replay
 from simulator.__main__ import main
 from simulator.event import COLUMNS, event_id, event_time_at, second_of
 
-SRC = Path(__file__).parents[2] / "src"
+ROOT = Path(__file__).parents[2]
+SRC = ROOT / "src"
 START = second_of("2019-10-01 00:00:00 UTC")
 HEADER = ",".join(COLUMNS)
 
@@ -292,6 +297,19 @@ class TestReplayFails:
                 ["--stream", "one", "--loop", "--bursts", "1"],
                 "--loop cannot repeat --bursts: a bot attacks once; leave out one of them",
             ),
+            *(
+                ([*target, option], f"{option} says how records go to a stream; give --stream, or leave it out")
+                for target in (["--dry-run"], ["--output", "o"])
+                for option in ("--aggregate", "--strict-order")
+            ),
+            (
+                ["--stream", "one", "--late", "0.1", "--checkout-items", "4"],
+                "--late, --checkout-items: of made traffic only; give --look-alike, or leave it out",
+            ),
+            (
+                ["--dry-run", "--duplicates", "0"],
+                "--duplicates: of made traffic only; give --look-alike, or leave it out",
+            ),
         ],
     )
     def test_options_that_exclude_each_other(
@@ -308,6 +326,7 @@ class TestReplayFails:
             "see why in the --malformed file, or allow more with --max-malformed"
         )
         assert len((tmp_path / "m").read_text().splitlines()) == 2
+        assert stream.records() == []
 
     @pytest.mark.parametrize("output", ["{}/no folder/out", "ftp://host/out"])
     def test_output_that_cannot_be_written(self, file, tmp_path: Path, capsys, output: str) -> None:
@@ -355,6 +374,21 @@ class TestReplayFails:
     def test_bursts_without_events(self, stream: Stream, file, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["replay", str(file("bad")), "--stream", "one", "--bursts", "1"]) == 2
         assert said(capsys) == ["error: no valid row to mix bursts with: give a file with events, or --bursts 0"]
+
+    def test_zip_with_another_checksum_is_sent_as_far_as_it_goes(
+        self, stream: Stream, file, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = tmp_path / "events.csv.zip"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a.csv", file(*range(300)).read_bytes())
+        content = bytearray(path.read_bytes())
+        content[content.index(b"PK\x01\x02") + 16] ^= 0xFF
+        path.write_bytes(content)
+        assert main(["replay", str(path), "--stream", "one"]) == 2
+        assert products(stream.records()) == list(range(300))
+        assert said(capsys)[-1] == (
+            f"error: {path}: reading ended early: Bad CRC-32 for file 'a.csv'; what could be read was sent"
+        )
 
     def test_damaged_file_is_sent_as_far_as_it_goes(
         self, stream: Stream, file, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -586,6 +620,82 @@ def test_module_is_a_program_with_exit_codes(tmp_path: Path) -> None:
     assert re.fullmatch(r"error: .*missing\.csv: No such file or directory; .*\n", result.stderr)
 
 
+class TestDocs:
+    """docs/simulator.md shows only what works: its commands are run as they stand, by what `make` makes of them."""
+
+    DOC = (ROOT / "docs" / "simulator.md").read_text()
+    COMMANDS = tuple(
+        line.partition("#")[0].strip()
+        for block in re.findall(r"^```sh\n(.*?)^```$", DOC, re.MULTILINE | re.DOTALL)
+        for line in block.splitlines()
+    )
+
+    def arguments(self, command: str) -> list[str]:
+        """Returns what the Makefile calls the simulator with; the stream's and bucket's names are of no Terraform."""
+        program, *words = shlex.split(command)
+        assert program == "make"
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+        said = subprocess.run(
+            ["make", "--dry-run", "--no-print-directory", *words],
+            cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60,
+        ).stdout.replace("\\\n", " ")  # fmt: skip
+        (line,) = (line for line in said.splitlines() if " -m simulator " in line)
+        line = re.sub(r"--stream \$\(.*\) +--bursts", "--stream one --bursts", line)
+        line = re.sub(r"--bucket \$\(.*\)$", "--bucket raw", line)
+        return shlex.split(line.partition(" -m simulator ")[2])
+
+    def test_has_commands(self) -> None:
+        assert len(self.COMMANDS) >= 4
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_command_works(
+        self, stream: Stream, file, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+    ) -> None:
+        name, *options = self.arguments(command)
+        content = file(*range(20)).read_bytes()
+        (tmp_path / "2019-Oct.csv.gz").write_bytes(gzip.compress(content))
+        with zipfile.ZipFile(tmp_path / "2019-Nov.csv.zip", "w") as archive:
+            archive.writestr("2019-Nov.csv", content)
+        (tmp_path / "build" / "simulate").mkdir(parents=True)
+        boto3.client("s3").create_bucket(Bucket="raw")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(replay, "Clock", FakeClock)
+
+        assert main([name, *options]) == 0
+
+        if name == "upload":
+            assert boto3.client("s3").list_objects_v2(Bucket="raw")["KeyCount"] == 3
+        else:
+            labels = json.loads((tmp_path / "build" / "simulate" / "labels.json").read_text())
+            records = stream.records()
+            events = [one for record in records for one in unpacked(record)]
+            assert len(events) == 20 + sum(label["event_count"] for label in labels)
+            assert {record.startswith(MAGIC) for record in records} == {"--aggregate" in command}
+
+    def test_help_is_called_as_it_stands(self) -> None:
+        (command,) = re.findall(r"`(PYTHONPATH=src [^`]+)`", self.DOC)
+        said = subprocess.run(
+            command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+        ).stdout
+        assert "--look-alike" in said
+
+    def test_every_option_it_names_exists(self) -> None:
+        from simulator.__main__ import _parser
+
+        (commands,) = (action.choices for action in _parser()._actions if action.choices)
+        known = {option for command in commands.values() for option in command._option_string_actions}
+        named = set(re.findall(r"--[a-z][a-z-]+", self.DOC))
+        assert len(named) > 20
+        assert named <= known
+
+
+def unpacked(record: bytes) -> list[bytes]:
+    """Returns the events in a record, plain or aggregated."""
+    if not record.startswith(MAGIC):
+        return [record]
+    return [event.data for event in messages_pb2.AggregatedRecord.FromString(record[4:-16]).records]
+
+
 class TestMadeTraffic:
     def test_replay_sends_made_traffic_without_a_file(self, tmp_path: Path) -> None:
         out = tmp_path / "out.jsonl"
@@ -599,7 +709,11 @@ class TestMadeTraffic:
         [
             ([], "give either files or --look-alike"),
             (["a.csv", "--look-alike", "5000"], "give either files or --look-alike"),
-            (["--look-alike", "5000", "--bursts", "1"], "--bursts needs a file"),
+            (
+                ["--look-alike", "5000", "--bursts", "1"],
+                "--bursts needs an end, to spread the bots over all events; give --look-alike a --limit",
+            ),
+            (["--look-alike", "5000", "--late", "0.7"], "late_share 0.7 is not allowed; give one from 0 to 0.5"),
         ],
     )
     def test_what_does_not_fit_together_is_refused(
@@ -611,6 +725,44 @@ class TestMadeTraffic:
             code = exited.code
         assert code == 2
         assert message in capsys.readouterr().err
+
+    def test_takes_generates_options_for_it(self, tmp_path: Path) -> None:
+        out = tmp_path / "out.jsonl"
+
+        def made(*options: str) -> list[str]:
+            assert main(["replay", "--look-alike", "50000", "--limit", "3000", "--output", str(out), *options]) == 0
+            return out.read_text().splitlines()
+
+        def late(lines: list[str]) -> int:
+            times = [json.loads(line)["event_time"] for line in lines]
+            return sum(time < before for before, time in pairwise(times))
+
+        plain = made()
+        assert (late(plain), len(plain) - len(set(plain)) < 10) == (0, True)
+        assert len(set(made("--duplicates", "0"))) == 3000
+        assert 2400 < len(set(made("--duplicates", "0.1"))) < 2900
+        assert late(made("--late", "0.1")) > 50
+        assert late(made("--unsorted", "0.1")) > 50
+        assert made("--checkout-items", "1") != plain
+
+    def test_options_of_made_traffic_are_the_same_for_both_commands(self) -> None:
+        from simulator.__main__ import TRAFFIC, _parser
+
+        given = ["--duplicates", "0.1", "--unsorted", "0.2", "--late", "0.3", "--checkout-items", "9"]
+        of_replay = _parser().parse_args(["replay", "--look-alike", "5", "--dry-run", *given])
+        of_generate = _parser().parse_args(["generate", "a.csv", *given])
+        values = [[getattr(options, name) for name in TRAFFIC] for options in (of_replay, of_generate)]
+        assert values == [[0.1, 0.2, 0.3, 9]] * 2
+
+    def test_bots_are_mixed_into_made_traffic_with_a_limit(self, stream: Stream, tmp_path: Path) -> None:
+        labels = tmp_path / "labels.json"
+        arguments = ["--look-alike", "5000", "--limit", "500", "--bursts", "3", "--labels", str(labels)]
+        assert main(["replay", *arguments, "--stream", "one"]) == 0
+        bots = {label["user_id"]: label["event_count"] for label in json.loads(labels.read_text())}
+        users = Counter(json.loads(record)["user_id"] for record in stream.records())
+        assert len(bots) == 3
+        assert {user: users[user] for user in bots} == bots
+        assert users.total() == 500 + sum(bots.values())
 
     def test_compare_prints_a_column_per_file(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         names = [str(tmp_path / name) for name in ("a.csv", "b.csv.gz")]

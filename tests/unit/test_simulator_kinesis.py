@@ -1,17 +1,18 @@
 """The writer keeps within the limits of PutRecords and repeats only what was refused, until all is acknowledged."""
 
 import json
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import md5
+from itertools import count
 from random import Random
 from typing import Any
 
 import boto3
 import polars as pl
 import pytest
-from aws_kinesis_agg.aggregator import messages_pb2
+from aws_kinesis_agg.aggregator import RecordAggregator, messages_pb2
 from aws_kinesis_agg.deaggregator import deaggregate_records
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
@@ -32,7 +33,7 @@ from moto import mock_aws
 
 from simulator import kinesis
 from simulator.aggregate import MAX_AGGREGATE_BYTES, MAX_PACKED_BYTES, Aggregator
-from simulator.kinesis import MAX_ATTEMPTS, Records, SendError, Stream, Writer, connect, explain
+from simulator.kinesis import MAX_ATTEMPTS, THROTTLED, Rate, Records, SendError, Stream, Writer, connect, explain
 from simulator.sinks import AggregatingSink, StreamSink, to_records
 
 MIB = 1024**2
@@ -44,8 +45,11 @@ class FakeStream:
 
     name = "one"
 
-    def __init__(self, refuse: Callable[[int, str], bool] = lambda call, entry: False) -> None:
+    def __init__(
+        self, refuse: Callable[[int, str], bool] = lambda call, entry: False, error_code: str = THROTTLED
+    ) -> None:
         self.refuse = refuse
+        self.error_code = error_code
         self.calls: list[list[str]] = []
         self.stored: list[str] = []
 
@@ -55,7 +59,7 @@ class FakeStream:
         answers = []
         for entry in entries:
             if self.refuse(len(self.calls), entry):
-                answers.append({"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "Rate exceeded"})
+                answers.append({"ErrorCode": self.error_code, "ErrorMessage": "Rate exceeded"})
             else:
                 self.stored.append(entry)
                 answers.append({"SequenceNumber": "1", "ShardId": "shardId-000000000000"})
@@ -77,12 +81,13 @@ def numbered(numbers: Sequence[int], keys: Callable[[int], str] = lambda number:
 
 
 class Ledger:
-    """What was acknowledged, and how the writer paused."""
+    """What was acknowledged, and how the writer paused, on a clock that passes only then."""
 
     def __init__(self, stream: FakeStream, rng: Random | None = None, **options: Any) -> None:
         self.tags: list[Any] = []
         self.pauses: list[float] = []
-        self.writer = Writer(stream, self.tags.extend, sleep=self.pauses.append, rng=rng or Random(1), **options)
+        options = {"sleep": self.pauses.append, "monotonic": lambda: sum(self.pauses)} | options
+        self.writer = Writer(stream, self.tags.extend, rng=rng or Random(1), **options)
 
     def put(self, *numbers: int) -> None:
         self.writer.put(numbered(numbers))
@@ -234,10 +239,199 @@ def test_pauses_are_drawn_by_chance_so_that_senders_do_not_march_in_step() -> No
 
 
 def test_pauses_stay_short_while_something_gets_through() -> None:
-    ledger = Ledger(FakeStream(lambda call, entry: int(entry) >= call), Random(1))
+    ledger = Ledger(FakeStream(lambda call, entry: int(entry) >= call, "InternalFailure"), Random(1))
     ledger.put(*range(30))
     assert len(ledger.pauses) > 20
     assert all(pause <= 0.1 for pause in ledger.pauses)
+
+
+class LimitedStream:
+    """A stream of four shards on a clock of its own. `place` says of an entry its shard and size in bytes.
+
+    A shard takes 1,000 records and 1 MiB in each second, or, if `saves`, after a pause what it did not take before, for
+    a second; other entries it refuses.
+    """
+
+    name = "limited"
+    shards = 4
+
+    def __init__(self, place: Callable[[str], tuple[int, int]], saves: bool) -> None:
+        self.place = place
+        self.saves = saves
+        self.seconds = self.asked_at = 0.0
+        self.left = [(1000.0, float(MIB))] * self.shards
+        self.sent = self.refused = self.calls = 0
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.seconds += seconds
+
+    def put_records(self, entries: Sequence[str]) -> list[dict[str, Any]]:
+        self.calls += 1
+        self.seconds += 0.02  # a call takes so long
+        if self.saves:
+            more = self.seconds - self.asked_at
+            self.left = [(min(1000, one + 1000 * more), min(MIB, size + MIB * more)) for one, size in self.left]
+        elif int(self.seconds) > int(self.asked_at):
+            self.left = [(1000.0, float(MIB))] * self.shards
+        self.asked_at = self.seconds
+        answers: list[dict[str, Any]] = []
+        for shard, size in map(self.place, entries):
+            records_left, bytes_left = self.left[shard]
+            if is_taken := records_left >= 1 and bytes_left >= size:
+                self.left[shard] = records_left - 1, bytes_left - size
+            answers.append({} if is_taken else {"ErrorCode": THROTTLED, "ErrorMessage": "Rate exceeded"})
+        self.sent += len(entries)
+        self.refused += sum("ErrorCode" in answer for answer in answers)
+        return answers
+
+
+def by_shard(shards: Sequence[tuple[int, int]], keys: int) -> dict[str, int]:
+    """Returns the number of the shard of each key."""
+    return {str(key): shards.index(shard_of(str(key), shards)) for key in range(keys)}
+
+
+QUARTERS = [number * 2**126 for number in range(4)]
+
+
+class TestRate:
+    """A long replay into a stream that takes less than the replay could send."""
+
+    def replayed(self, saves: bool) -> LimitedStream:
+        """500,000 records a go: two minutes' worth."""
+        shard = by_shard(shards_of(*QUARTERS), 5000)
+        stream = LimitedStream(lambda key: (shard[key], 300), saves)
+        writer = Writer(stream, sleep=stream.sleep, monotonic=lambda: stream.seconds, rng=Random(1))
+        users = Random(1)
+        for _ in range(960):
+            keys = [str(users.randrange(5000)) for _ in range(500)]
+            writer.put(Records(keys, keys, [300] * 500))
+        assert writer.acknowledged_events == writer.put_events == 480_000
+        assert writer.retries == stream.refused
+        return stream
+
+    def aggregated(self, saves: bool) -> LimitedStream:
+        shards = shards_of(*QUARTERS)
+        starts = {str(start): number for number, start in enumerate(QUARTERS)}
+
+        def place(entry: str) -> tuple[int, int]:
+            outer = json.loads(entry)
+            return starts[outer["ExplicitHashKey"]], len(outer["Data"]) * 3 // 4 + len(outer["PartitionKey"])
+
+        stream = LimitedStream(place, saves)
+        writer = Writer(stream, sleep=stream.sleep, monotonic=lambda: stream.seconds, rng=Random(1))
+        sink = AggregatingSink(writer, lambda: shards, lambda: stream.seconds)
+        users, events = Random(1), 0
+        while events < 360_000:
+            size = sink.batch_events
+            sink.put(pl.Series(["x" * 1200] * size), pl.Series([str(users.randrange(5000)) for _ in range(size)]))
+            events += size
+        assert writer.acknowledged_events == writer.put_events == events
+        stream.taken_share = events * 1200 / (4 * MIB * stream.seconds)
+        return stream
+
+    @pytest.mark.parametrize("saves", [True, False])
+    def test_few_records_are_refused_and_the_stream_is_used(self, saves: bool) -> None:
+        stream = self.replayed(saves)
+        assert stream.refused < 0.01 * stream.sent
+        assert 480_000 / stream.seconds > 0.9 * 4000
+
+    @pytest.mark.parametrize("saves", [True, False])
+    def test_few_aggregates_are_refused_and_the_stream_is_used(self, saves: bool) -> None:
+        stream = self.aggregated(saves)
+        assert stream.refused < 0.03 * stream.sent
+        assert stream.taken_share > 0.85
+
+    def test_without_it_backoff_alone_lets_many_be_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Rate, "answered", lambda *_: None)
+        plain, aggregated = self.replayed(True), self.aggregated(True)
+        assert plain.refused > 0.1 * plain.sent
+        assert aggregated.refused > 0.5 * aggregated.sent
+
+    def test_stream_that_never_throttles_is_never_waited_for(self) -> None:
+        ledger = Ledger(FakeStream())
+        for number in range(100):
+            ledger.put(*range(number, number + 1200))
+        assert ledger.pauses == []
+
+    def test_refusals_for_other_reasons_do_not_slow_down(self) -> None:
+        stream = FakeStream(lambda call, entry: call == 1 and entry == "7", "InternalFailure")
+        ledger = Ledger(stream)
+        ledger.put(*range(5000))
+        assert len(ledger.pauses) == 1, "the backoff"
+
+    def test_throttled_calls_that_boto3_repeated_count_too(self) -> None:
+        class Throttled(FakeStream):
+            throttled_calls = 0
+
+            def put_records(self, entries: Sequence[str]) -> list[dict[str, Any]]:
+                self.throttled_calls += len(self.calls) == 3
+                return super().put_records(entries)
+
+        ledger = Ledger(Throttled())
+        ledger.put(*range(2000))
+        assert ledger.pauses == [], "2,000 were taken within the second"
+        ledger.put(*range(2000))
+        assert sum(ledger.pauses) > 2000 / 2000 / 0.9 - 0.5
+
+    def test_limit_is_a_share_of_what_was_taken_of_late_and_grows_again(self) -> None:
+        now = 0.0
+        rate = Rate(lambda: now)
+        for now in (0.1, 0.6, 1.2):
+            rate.wait(0, pytest.fail)
+            rate.answered(1.0, 0.8, now == 1.2)
+        assert rate.request_load() == pytest.approx(0.9 * (0.8 + 0.8) * Rate.REQUEST_S), "not what is older than 1 s"
+        pauses: list[float] = []
+        rate.wait(0, pauses.append)
+        assert pauses == pytest.approx([Rate.REQUEST_S]), "of what was sent before the limit was known"
+        now = 2.0
+        rate.answered(0.1, 0.0, True)
+        assert rate.request_load() == pytest.approx(0.9 * 1.6 * Rate.REQUEST_S), "the same second's refusals"
+        now = 12.0
+        rate.wait(0, pauses.append)
+        rate.answered(0.1, 0.1, False)
+        assert rate.request_load() == pytest.approx(0.9 * 1.6 * 1.2 * Rate.REQUEST_S), "2 % a second"
+        for now in (13.5, 15.0, 16.5):  # noqa: B007 - the clock's
+            rate.answered(0.1, 0.0, True)
+        assert rate.request_load() == Rate.LOWEST * Rate.REQUEST_S
+
+    def test_bytes_count_where_they_are_the_narrower_limit(self) -> None:
+        rate = Rate(lambda: 0.0)
+        assert rate.load(500, 100) == 0.5
+        assert rate.load(500, 2 * MIB) == 2
+
+    def test_request_holds_what_the_stream_takes_in_a_small_part_of_a_second(self) -> None:
+        stream = FakeStream(lambda call, entry: call == 3 and int(entry) >= 1200)
+        ledger = Ledger(stream)
+        ledger.put(*range(2000))
+        # 0.9 * 1,200 * 0.15; what was refused is complete before the next batch begins.
+        assert [len(call) for call in stream.calls][:6] == [500, 500, 500, 162, 138, 162]
+        assert stream.stored == [str(number) for number in range(2000)]
+        assert ledger.tags == list(range(2000))
+
+    @pytest.mark.parametrize("strict_order", [False, True])
+    def test_everything_arrives_once_also_where_keys_repeat(self, strict_order: bool) -> None:
+        numbers = count()
+        keys = [str(number % 37) for number in range(6000)]
+        order = defaultdict(list)
+        stream = LimitedStream(lambda entry: (int(keys[int(entry)]) % 4, 20_000), saves=True)
+        writer = Writer(
+            stream,
+            lambda tags: [order[keys[tag]].append(tag) for tag in tags],
+            strict_order=strict_order,
+            sleep=stream.sleep,
+            monotonic=lambda: stream.seconds,
+            rng=Random(1),
+        )
+        while (first := next(numbers) * 1500) < 6000:
+            entries = range(first, first + 1500)
+            writer.put(
+                Records([str(one) for one in entries], keys[first : first + 1500], [20_000] * 1500, tags=entries)
+            )
+        assert stream.refused > 0
+        assert sorted(one for ones in order.values() for one in ones) == list(range(6000))
+        if strict_order:
+            assert all(ones == sorted(ones) for ones in order.values())
 
 
 def test_what_is_refused_to_the_end_is_an_error_with_the_next_step() -> None:
@@ -379,6 +573,8 @@ class TestStream:
         assert len(stream.put_records([entry(b"a", "1"), entry(b"b", "2")])) == 2
         first, *others = (request.body for request in wire.requests)
         assert others == [first, first]
+        throttled = fault[1].get("__type") == THROTTLED
+        assert stream.throttled_calls == 2 * throttled
         assert json.loads(first)["Records"][1] == {"Data": "Yg==", "PartitionKey": "2"}
         assert stream.calls == 1
 
@@ -471,6 +667,12 @@ def deaggregated(entry: str) -> list[tuple[str, str, str | None, str]]:
     return events
 
 
+def entry_of(key: bytes, hash_key: bytes, data: bytes) -> str:
+    """Returns an entry as the library's aggregates make one."""
+    names = {"PartitionKey": key.decode(), "ExplicitHashKey": hash_key.decode()}
+    return json.dumps(names | {"Data": b64encode(data).decode()})
+
+
 def shards_of(*starts: int) -> list[tuple[int, int]]:
     return list(zip(starts, [*(start - 1 for start in starts[1:]), LAST_HASH_KEY], strict=True))
 
@@ -493,7 +695,7 @@ class TestAggregator:
         shards = shards_of(0, *starts)
         data = [f"{number} {text * times}" for number, (text, _, times) in enumerate(events)]
         keys = [key for _, key, _ in events]
-        records = Aggregator(shards).pack(data, keys)
+        records = Aggregator(shards).pack(map(str.encode, data), keys)
 
         packed = [deaggregated(entry) for entry in records.entries]
         assert records.counts == [len(one) for one in packed]
@@ -510,16 +712,16 @@ class TestAggregator:
             ]
 
     def test_events_within_an_aggregate_carry_its_hash_key(self) -> None:
-        (entry,) = Aggregator(shards_of(0)).pack(["a", "b"], ["1", "2"]).entries
+        (entry,) = Aggregator(shards_of(0)).pack([b"a", b"b"], ["1", "2"]).entries
         aggregate = messages_pb2.AggregatedRecord.FromString(b64decode(json.loads(entry)["Data"])[4:-16])
         assert list(aggregate.explicit_hash_key_table) == ["0"]
         assert [record.explicit_hash_key_index for record in aggregate.records] == [0, 0]
         assert all(record.HasField("explicit_hash_key_index") for record in aggregate.records)
 
     def test_records_are_full_but_not_larger_than_the_kpls(self) -> None:
-        data = ["x" * 300] * 2000
+        data = [b"x" * 300] * 2000
         records = Aggregator(shards_of(0, 2**127)).pack(data, [str(number) for number in range(2000)])
-        assert max(records.sizes) <= MAX_AGGREGATE_BYTES + 20
+        assert max(len(b64decode(json.loads(one)["Data"])) for one in records.entries) <= MAX_AGGREGATE_BYTES
         assert sorted(records.sizes)[2] > 0.95 * MAX_AGGREGATE_BYTES, "all but each shard's last"
         assert [len(b64decode(json.loads(one)["Data"])) for one in records.entries] == [
             size - len(json.loads(one)["PartitionKey"])
@@ -532,16 +734,65 @@ class TestAggregator:
     )
     def test_event_that_fills_an_aggregate_or_more_arrives_in_its_place(self, size: int) -> None:
         data = ["a", "x" * size, "b"]
-        records = Aggregator(shards_of(0)).pack(data, ["-" + "9" * 18] * 3)
+        records = Aggregator(shards_of(0)).pack(map(str.encode, data), ["-" + "9" * 18] * 3)
         assert [event[0] for one in records.entries for event in deaggregated(one)] == data
         assert sum(records.counts) == 3
         assert {json.loads(one)["ExplicitHashKey"] for one in records.entries} == {"0"}
 
     def test_is_empty_after_each_pack(self) -> None:
         aggregator = Aggregator(shards_of(0))
-        aggregator.pack(["a"], ["1"])
-        assert [deaggregated(one)[0][0] for one in aggregator.pack(["b"], ["1"]).entries] == ["b"]
+        aggregator.pack([b"a"], ["1"])
+        assert [deaggregated(one)[0][0] for one in aggregator.pack([b"b"], ["1"]).entries] == ["b"]
         assert aggregator.pack([], []).entries == []
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        events=st.lists(
+            st.tuples(TEXTS, KEYS | st.integers(0, 9).map(str), st.sampled_from([1, 1, 20, 400, 2000])), max_size=80
+        ),
+        starts=st.lists(st.integers(1, LAST_HASH_KEY), max_size=5, unique=True).map(sorted),
+    )
+    def test_reads_back_as_what_the_librarys_own_aggregator_makes(
+        self, events: list[tuple[str, str, int]], starts: list[int]
+    ) -> None:
+        shards = shards_of(0, *starts)
+        data = [(text * times).encode() for text, _, times in events]
+        keys = [key for _, key, _ in events]
+        records = Aggregator(shards).pack(data, keys)
+
+        for first, _ in shards:
+            ours = [one for one in records.entries if json.loads(one)["ExplicitHashKey"] == str(first)]
+            theirs = []
+            library = RecordAggregator(MAX_AGGREGATE_BYTES)
+            for event, key in zip(data, keys, strict=True):
+                if shard_of(key, shards)[0] != first:
+                    continue
+                if len(event) > MAX_PACKED_BYTES:
+                    if before := library.clear_and_get():
+                        theirs.append(before.get_contents())
+                    theirs.append((key.encode(), str(first).encode(), event))
+                elif full := library.add_user_record(key.encode(), event, str(first).encode()):
+                    theirs.append(full.get_contents())
+            if rest := library.clear_and_get():
+                theirs.append(rest.get_contents())
+            assert [event[:3] for one in ours for event in deaggregated(one)] == [
+                event[:3] for contents in theirs for event in deaggregated(entry_of(*contents))
+            ]
+            assert len(ours) <= len(theirs) + 1
+        for one, size in zip(records.entries, records.sizes, strict=True):
+            outer = json.loads(one)
+            assert len(b64decode(outer["Data"])) + len(outer["PartitionKey"]) == size
+            if len(deaggregated(one)) > 1:
+                assert len(b64decode(outer["Data"])) <= MAX_AGGREGATE_BYTES
+
+    @pytest.mark.parametrize("size", [1, 100, 127, 128, 16_383, 16_384, 24_000])
+    @pytest.mark.parametrize("keys", [1, 5, 10**9])
+    def test_no_aggregate_is_larger_than_allowed(self, size: int, keys: int) -> None:
+        data = [b"x" * size] * (200_000 // (size + 20))
+        records = Aggregator(shards_of(0)).pack(data, [str(-(2**62) + number % keys) for number in range(len(data))])
+        sizes = [len(b64decode(json.loads(one)["Data"])) for one in records.entries]
+        assert len(sizes) > 1
+        assert max(sizes) <= MAX_AGGREGATE_BYTES
 
 
 class TestSinks:
@@ -571,6 +822,30 @@ class TestSinks:
         assert hash_keys() == {"0", str(2**127)}
         assert looked == [0.0, 30.0]
         assert (sink.put_events, sink.acknowledged_events, sink.retries, sink.overtakings) == (150, 150, 0, 0)
+
+    def test_what_is_put_at_once_takes_about_a_second_where_the_stream_is_slow(self) -> None:
+        now, per_s = 0.0, 1_000_000.0
+
+        class Slow(FakeStream):
+            def put_records(self, entries: Sequence[str]) -> list[dict[str, Any]]:
+                nonlocal now
+                now += sum(len(deaggregated(entry)) for entry in entries) / per_s
+                return super().put_records(entries)
+
+        sink = AggregatingSink(Writer(Slow()), lambda: shards_of(0), lambda: now)
+
+        def put() -> int:
+            size = sink.batch_events
+            sink.put(pl.Series(["x"] * size), pl.Series(["1"] * size))
+            return size
+
+        assert [put() for _ in range(5)] == [2500, 5000, 10_000, 20_000, 20_000]
+        per_s = 3000.0
+        assert [put() for _ in range(4)] == [20_000, 3000, 3000, 3000]
+        per_s = 10.0
+        assert [put() for _ in range(3)] == [3000, 500, 500], "so few fill no aggregate"
+        per_s = 1_000_000.0
+        assert [put() for _ in range(3)] == [500, 1000, 2000]
 
     def test_aggregates_of_a_shard_stay_in_order_under_refusals_in_strict_order(self) -> None:
         chance = Random(1)

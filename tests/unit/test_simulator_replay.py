@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -18,12 +18,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator import replay as replay_module
 from simulator import source as source_module
 from simulator.attack import Attack
 from simulator.event import COLUMNS, event_id, event_time_at, second_of
+from simulator.generate import LookAlike
 from simulator.kinesis import SendError, Writer
 from simulator.replay import Pace, Replay, Resume, ResumeError, Selection, Summary, TooManyMalformed, write_ledger
-from simulator.sinks import StreamSink
+from simulator.sinks import AggregatingSink, StreamSink
 from simulator.source import Malformed, Source
 
 START = second_of("2019-10-01 00:00:00 UTC")
@@ -215,6 +217,75 @@ def test_bots_are_mixed_in_with_times_of_the_same_clock(file) -> None:
     assert {event["event_time"] for event in bot} == {"2019-10-01 00:00:06 UTC"}
 
 
+def labelled(run: Run, attack: Attack) -> None:
+    """Asserts that labels and count are of what is in the stream, and of nothing else."""
+    sent = Counter(event["user_id"] for event in run.stream.events if event["user_id"] > 10**11)
+    assert {label["user_id"]: label["event_count"] for label in attack.labels()} == sent
+    assert run.replay.summary().injected_events == sent.total()
+    for label in attack.labels():
+        times = [event["event_time"] for event in run.stream.events if event["user_id"] == label["user_id"]]
+        assert (label["started_at"], label["ended_at"]) == (min(times), max(times))
+
+
+class TestLabels:
+    def test_bots_outside_of_start_and_until_are_not_labelled(self, file) -> None:
+        attack = Attack(6, seed=1)
+        # The third bot, of six over a hundred rows, comes after the 50th and takes nine seconds.
+        run = Run(file(*range(100)), attack=attack, selection=Selection(START + 20, START + 54))
+        run.replay.run()
+        labelled(run, attack)
+        bots = [bot for bot in attack.bots if bot.seconds]
+        assert 0 < len(bots) < 6
+        assert max(second for bot in bots for second in bot.seconds) < START + 54
+
+    def test_parts_label_their_own_bots(self, file) -> None:
+        path, users = file(*range(100)), []
+        for part in (1, 2):
+            attack = Attack(9, seed=1)
+            run = Run(path, attack=attack, selection=Selection(part=(part, 2)))
+            run.replay.run()
+            labelled(run, attack)
+            users.append({label["user_id"] for label in attack.labels()})
+        assert all(users)
+        assert not users[0] & users[1]
+        assert len(users[0] | users[1]) == 9
+
+    def test_bots_after_an_interrupt_are_not_labelled(self, file) -> None:
+        attack = Attack(4, seed=1)
+        run = Run(file(*range(3000)), attack=attack, stopped=lambda: run.stream.calls >= 4)
+        run.replay.run()
+        labelled(run, attack)
+        assert 0 < len(attack.labels()) < 4
+
+    def test_what_an_earlier_replay_sent_is_labelled_by_the_one_that_goes_on(self, file, tmp_path: Path) -> None:
+        path, stored = file(*range(40)), []
+        with pytest.raises(Killed):
+            resumable(path, tmp_path / "state", MortalStream(stored, 12, False), attack=Attack(4, seed=1))[0].run()
+        attack, stream = Attack(4, seed=1), Stream(Clock())
+        summary = resumable(path, tmp_path / "state", stream, attack=attack)[0].run()
+        assert summary.skipped_events > 20
+        sent = Counter(event["user_id"] for event in stored + stream.events if event["user_id"] > 10**11)
+        assert {label["user_id"]: label["event_count"] for label in attack.labels()} == sent
+        assert len(sent) == 4
+        assert 40 + summary.injected_events == summary.skipped_events + summary.sent_events
+
+
+def test_bots_are_mixed_into_made_traffic_that_ends(tmp_path: Path) -> None:
+    made = LookAlike(5000, 1, START, limit=700)
+    attack = Attack(3, seed=1)
+    run = Run(tmp_path, attack=attack)
+    run.replay._source = made
+    summary = run.replay.run()
+    labelled(run, attack)
+    assert (summary.input_rows, len(attack.labels())) == (700, 3)
+    assert summary.sent_events == 700 + summary.injected_events
+    shoppers = [event for event in run.stream.events if event["user_id"] < 10**11]
+    plain = Run(tmp_path)
+    plain.replay._source = LookAlike(5000, 1, START, limit=700)
+    plain.replay.run()
+    assert shoppers == plain.stream.events
+
+
 def test_ledger_holds_the_id_of_each_event_in_the_stream(file) -> None:
     run = Run(file(*range(700)), time="now", attack=Attack(3, seed=1))
     run.replay.run()
@@ -297,6 +368,26 @@ def test_rate_spaces_the_events_whatever_their_gaps(file, rate: float, due: list
     run = Run(file(0, 0, 3600, 10), pace=Pace(rate=rate))
     run.replay.run()
     assert run.stream.seconds == pytest.approx(due, abs=1e-6)
+
+
+class LingeringSink(StreamSink):
+    linger_s = 0.1
+
+
+@pytest.mark.parametrize(
+    ("pace", "sent"),
+    [
+        (Pace(rate=20.0), [0.1] * 3 + [0.25] * 3 + [0.35] * 2),  # the last two wait for nobody
+        (Pace(1.0), [0.1, 1.1, 2.1, 3.1, 4.1, 5.1, 6.1, 7.0]),
+    ],
+)
+def test_where_the_sink_packs_events_they_wait_a_moment_for_others(file, pace: Pace, sent: list[float]) -> None:
+    clock = Clock()
+    stream = Stream(clock)
+    sink = LingeringSink(Writer(stream, sleep=clock.sleep))
+    Replay(Source(file(*range(8))), sink, pace=pace, clock=clock, progress=io.StringIO()).run()
+    assert stream.seconds == pytest.approx(sent)
+    assert stream.calls == len(set(sent))
 
 
 def test_pace_goes_on_over_blocks(file, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -426,6 +517,7 @@ class TestTooManyMalformed:
     @pytest.mark.parametrize("attack", [False, True])
     def test_stops_in_the_middle(self, file, monkeypatch: pytest.MonkeyPatch, attack: bool) -> None:
         monkeypatch.setattr(source_module, "CHUNK_BYTES", 10_000)
+        monkeypatch.setattr(replay_module, "MIXED_BLOCK", 500)
         rows = [*range(1000), *["bad"] * 30, *range(1000)]
         run = Run(file(*rows), max_malformed=0.01, attack=Attack(1, seed=1) if attack else None)
         with pytest.raises(TooManyMalformed) as raised:
@@ -451,6 +543,34 @@ class TestTooManyMalformed:
         else:
             with pytest.raises(TooManyMalformed, match="1 of the first 2 rows"):
                 run.replay.run()
+            assert run.stream.calls == 0
+
+    @pytest.mark.parametrize("attack", [False, True])
+    @pytest.mark.parametrize("chunk_bytes", [100, 1 << 22])
+    def test_of_a_small_file_nothing_is_sent_before_all_of_it_is_read(
+        self, file, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int, attack: bool
+    ) -> None:
+        monkeypatch.setattr(source_module, "CHUNK_BYTES", chunk_bytes)
+        monkeypatch.setattr(replay_module, "MIXED_BLOCK", 10)
+        run = Run(file(*range(300), *["bad"] * 600), max_malformed=0.5, attack=Attack(1, seed=1) if attack else None)
+        with pytest.raises(TooManyMalformed) as raised:
+            run.replay.run()
+        assert (run.stream.calls, run.sink.put_events, len(run.malformed)) == (0, 0, 600)
+        assert str(raised.value) == (
+            "600 of the first 900 rows are malformed, allowed is a share of 0.5; see why in the --malformed file, or "
+            "allow more with --max-malformed"
+        )
+
+    def test_nothing_is_held_back_after_a_thousand_rows(self, file, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(source_module, "CHUNK_BYTES", 10_000)
+        read: list[int] = []
+        run = Run(file(*range(5000)), stopped=lambda: bool(read) or read.append(run.replay.summary().input_rows))
+        run.replay.run()
+        assert 1000 <= read[0] < 1200
+
+    def test_passes_after_the_first_are_not_held_back(self, file) -> None:
+        run = Run(file(0, 1, "bad"), max_malformed=0.4, loop=True, stopped=lambda: len(run.stream.events) >= 6)
+        assert run.replay.run().sent_events == 6
 
 
 class Killed(BaseException):
@@ -562,6 +682,33 @@ class TestResume:
         times = [event["txn_timestamp"][14:19] for event in stored + stream.events]
         assert times == [f"00:{second:02}" for second in range(len(times))]
         assert len(times) > 20
+
+    def test_aggregated_progress_is_noted_about_each_second_where_the_stream_is_slow(
+        self, file, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock, noted = Clock(), []
+        save = Resume.save
+
+        def note(self: Resume, acknowledged: int, shift_ms: int) -> None:
+            noted.append((clock.seconds, acknowledged))
+            save(self, acknowledged, shift_ms)
+
+        class Slow:
+            """Takes 1 MB/s."""
+
+            name = "slow"
+
+            def put_records(self, entries: Sequence[str]) -> list[dict[str, Any]]:
+                clock.seconds += len(entries) / 20
+                return [{}] * len(entries)
+
+        monkeypatch.setattr(Resume, "save", note)
+        sink = AggregatingSink(Writer(Slow()), lambda: [(0, 2**128 - 1)], clock.monotonic)
+        resume = Resume(tmp_path / "state", {})
+        Replay(Source(file(*range(40_000))), sink, resume=resume, clock=clock, progress=io.StringIO()).run()
+        assert noted[-1][0] > 5
+        assert noted[-1][1] == 40_000
+        assert max(later - earlier for (earlier, _), (later, _) in pairwise(noted)) < 1.5
 
     def test_other_options_are_refused_by_name(self, file, tmp_path: Path) -> None:
         resumable(file(0), tmp_path / "state", Stream(Clock()))[0].run()

@@ -352,16 +352,31 @@ class TestZip:
         with pytest.raises(SourceError, match=r"events.csv.zip: File is not a zip file; give a whole archive"):
             read(archive(content))
 
-    def test_corrupt_archive_yields_what_is_before_and_says_so(self, archive) -> None:
+    @pytest.mark.parametrize(("end", "whole"), [(b"\n", 2000), (b"", 1999)])
+    def test_archive_with_another_checksum_is_read_to_its_end_and_says_so(
+        self, archive, end: bytes, whole: int
+    ) -> None:
+        chance = Random(1)
+        rows = [row(number, chance.randbytes(30).hex()) for number in range(2000)]
+        content = bytearray(zipped({"a.csv": HEADER + b"".join(rows).rstrip() + end}))
+        content[content.index(b"PK\x01\x02") + 16] ^= 0xFF  # the checksum
+        path = archive(bytes(content))
+        products, malformed, source = read(path)
+        assert products == list(range(whole))
+        assert [bad.row for bad in malformed] == [row.decode().rstrip() for row in rows[whole:]], "nobody knows its end"
+        assert read(path, limit=1000)[2].damage is None, "so far it is whole"
+        assert source.damage.endswith(": reading ended early: Bad CRC-32 for file 'a.csv'")
+
+    def test_archive_that_breaks_inside_yields_what_is_before_and_says_so(self, archive) -> None:
         chance = Random(1)
         rows = [row(number, chance.randbytes(30).hex()) for number in range(2000)]
         content = bytearray(zipped({"a.csv": HEADER + b"".join(rows)}))
-        content[content.index(b"PK\x01\x02") + 16] ^= 0xFF  # the checksum
-        products, malformed, source = read(archive(bytes(content)))
-        assert 1000 < len(products) < 2000
-        assert products == list(range(len(products)))
-        assert [bad.reason for bad in malformed] == ["the file is damaged inside or after this row"]
-        assert source.damage.endswith(": reading ended early: Bad CRC-32 for file 'a.csv'")
+        at = content.index(b"PK\x01\x02") - 20_000
+        content[at : at + 8] = bytes(8)
+        products, _, source = read(archive(bytes(content)))
+        assert 500 < len(products) < 2000
+        assert source.damage.startswith(str(tmp_name := source.inputs[0]))
+        assert ": reading ended early: " in source.damage.removeprefix(tmp_name)
 
     def test_encrypted_archive_is_refused(self, archive) -> None:
         content = bytearray(zipped({"a.csv": HEADER + row(1)}))

@@ -196,6 +196,23 @@ def test_a_replay_that_was_killed_goes_on_and_repeats_at_most_the_batch_in_fligh
     assert (there - wanted).total() == twice
 
 
+def test_an_aggregated_replay_that_was_killed_goes_on_after_the_last_call_that_was_noted(
+    emulator: str, stream: str, data: Path, expected: list[bytes], tmp_path: Path
+) -> None:
+    options = (data, "--stream", stream, "--aggregate", "--resume", tmp_path / "progress.json")
+    killed = []
+    with FaultProxy(emulator, reached=lambda call: call == 2 and killed[0].send_signal(signal.SIGKILL)) as proxy:
+        killed.append(start(*options, url=proxy.url))
+        assert end(killed[0]).code == -signal.SIGKILL
+    rest = replay(*options)
+
+    assert rest.code == 0, rest.stderr
+    assert rest.summary["skipped_events"] == 2_500
+    there, wanted = event_ids(read_back(stream)), event_ids(expected)
+    assert wanted - there == Counter()
+    assert (there - wanted).total() == len(expected) - 2_500
+
+
 def _lost_if(lost: bool) -> Fault | None:
     return Fault.RESET_BEFORE if lost else None
 
