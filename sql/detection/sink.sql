@@ -1,16 +1,17 @@
 -- title: Alerts, as they stand in stream 2
 -- Stream name, region and sink tuning come with the application's property group `table.alerts`.
 create table alerts (
-  alert_id        string not null,
-  rule            string not null,
-  user_id         bigint not null,
-  window_start_at string not null,
-  window_end_at   string not null,
-  event_count     bigint not null,
-  threshold       bigint not null
+  alert_id                  string not null,
+  rule                      string not null,
+  subject                   string not null,
+  window_start_at           string not null,
+  window_end_at             string not null,
+  num_actions_per_watermark bigint not null,
+  threshold                 bigint not null,
+  level                     bigint not null
 )
--- Becomes the partition key: one user's alerts stay in order on one shard.
-partitioned by (user_id)
+-- Becomes the partition key: one subject's alerts stay in order on one shard.
+partitioned by (subject)
 with (
   'connector' = 'kinesis',
   'format' = 'json'

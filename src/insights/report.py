@@ -22,15 +22,17 @@ TABLE_ROWS = 500
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 INCIDENT_COLUMNS = {
-    "user_id": "Shopper",
+    "subject": "Who or what",
     "rule": "Rule",
+    "level": "Level",
     "window_start_at": "From (UTC)",
     "window_end_at": "To (UTC)",
-    "event_count": "Events",
+    "num_actions_per_watermark": "Count",
     "threshold": "Allowed",
     "detected_at": "Detected (UTC)",
     "notified_at": "Notified (UTC)",
 }
+INCIDENT_NUMBERS = ("level", "num_actions_per_watermark", "threshold")
 RUN_GROUPS = {
     "From the shop to the lake": {
         "input_rows": "Rows read",
@@ -346,10 +348,10 @@ def _highlights(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _incidents(incidents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    ordered = sorted(incidents, key=lambda incident: (str(incident.get("window_end_at")), str(incident.get("user_id"))))
+    ordered = sorted(incidents, key=lambda incident: (str(incident.get("window_end_at")), str(incident.get("subject"))))
     return {
         "caption": f"{_count(len(ordered), 'incident')}, in the order in which they happened",
-        "columns": [Column(label, name in ("event_count", "threshold")) for name, label in INCIDENT_COLUMNS.items()],
+        "columns": [Column(label, name in INCIDENT_NUMBERS) for name, label in INCIDENT_COLUMNS.items()],
         "rows": [[_incident_text(name, incident.get(name)) for name in INCIDENT_COLUMNS] for incident in ordered],
     }
 
@@ -357,7 +359,7 @@ def _incidents(incidents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _incident_text(name: str, value: Any) -> str:
     if name.endswith("_at") and value is not None:
         return str(value).replace("T", " ").removesuffix("Z").removesuffix("+00:00").removesuffix(".000")
-    return str(value) if name == "user_id" else _text(value)
+    return str(value).replace("#", " ") if name == "subject" else _text(value)
 
 
 def _run(summary: Mapping[str, Any]) -> dict[str, Any] | None:

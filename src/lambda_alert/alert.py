@@ -10,6 +10,7 @@ MIN_BIGINT, MAX_BIGINT = -(2**63), 2**63 - 1
 
 # Also fits, unescaped, into a sort key, a metric dimension and the subject of an email.
 _RULE = re.compile("[a-z][a-z0-9_]{0,49}")
+_SUBJECT = re.compile("site|(?:user|product)#(0|-?[1-9][0-9]{0,18})")
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 _WANTED = {str: "a string", int: "a whole number"}
 
@@ -24,11 +25,12 @@ class Alert:
 
     alert_id: str
     rule: str
-    user_id: int
+    subject: str
     window_start_at: str
     window_end_at: str
-    event_count: int
+    num_actions_per_watermark: int
     threshold: int
+    level: int
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -39,14 +41,27 @@ class Alert:
                 raise MalformedAlert(f"{field.name} is {_shown(value)}, expected a signed 64-bit number")
         if not _RULE.fullmatch(self.rule):
             raise MalformedAlert(f"rule is {_shown(self.rule)}, expected {_RULE.pattern}")
+        if not _is_subject(self.subject):
+            raise MalformedAlert(
+                f"subject is {_shown(self.subject)}, expected user#<id>, product#<id> (signed 64-bit) or site"
+            )
         if self.window_s <= 0:
             raise MalformedAlert(
                 f"window_end_at {self.window_end_at} is not after window_start_at {self.window_start_at}"
             )
-        if self.event_count <= self.threshold:
-            raise MalformedAlert(f"event_count {self.event_count} does not exceed threshold {self.threshold}")
+        if self.threshold < 0:
+            raise MalformedAlert(f"threshold is {self.threshold}, expected 0 or more")
+        count = f"num_actions_per_watermark {self.num_actions_per_watermark}"
+        if self.num_actions_per_watermark <= self.threshold:
+            raise MalformedAlert(f"{count} does not exceed threshold {self.threshold}")
+        # Binary digits of the whole quotient: one more each time the count doubles, without a logarithm's rounding.
+        expected_level = (self.num_actions_per_watermark // (self.threshold + 1)).bit_length()
+        if self.level != expected_level:
+            raise MalformedAlert(
+                f"level is {self.level}, expected {expected_level} for {count} above threshold {self.threshold}"
+            )
         # Repeats are recognised by this id alone, so an id that says something else would swallow other alerts.
-        expected_id = f"{self.rule}:{self.user_id}:{self.window_end_at}"
+        expected_id = f"{self.rule}:{self.subject}:{self.window_end_at}"
         if self.alert_id != expected_id:
             raise MalformedAlert(f"alert_id is {_shown(self.alert_id)}, expected {expected_id}")
 
@@ -77,6 +92,11 @@ def parse(payload: bytes) -> Alert:
 def iso(at: datetime) -> str:
     """The instant as the contracts write it, in UTC: `2019-10-01T00:00:00.000Z`."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _is_subject(text: str) -> bool:
+    match = _SUBJECT.fullmatch(text)
+    return match is not None and MIN_BIGINT <= int(match[1] or 0) <= MAX_BIGINT
 
 
 def _instant(name: str, text: str) -> datetime:

@@ -9,12 +9,12 @@ broke off in between left it unmarked, and the retry does the rest. If it broke 
 mark, the notice, and perhaps the metric, comes again: that window is one DynamoDB call long, and marking first would
 lose alerts in it. Both copies carry the same `alert_id`.
 
-**One at a time.** There is no lock against two calls with the same alert. Stream 2 is keyed by user, and Lambda never
-works on two records of one partition key at once, whatever the parallelization factor.
+**One at a time.** There is no lock against two calls with the same alert. Stream 2 is keyed by subject, and Lambda
+never works on two records of one partition key at once, whatever the parallelization factor.
 
 **Failures.** Lambda retries from the lowest sequence number reported, with everything behind it. What is behind is
 worked on all the same: a repeat costs one conditional write, while waiting would let one stubborn alert hold up, and
-after the last retry take along, the alerts of other users. So a record that is no alert may reach the failure queue
+after the last retry take along, the alerts of other subjects. So a record that is no alert may reach the failure queue
 more than once if it stands behind a failure; its sequence number and position tell.
 https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html
 """

@@ -9,8 +9,8 @@ from lambda_alert.alert import Alert, iso
 
 
 def key(alert: Alert) -> dict[str, Any]:
-    """The incident's primary key: a user's incidents lie together, by rule and time."""
-    return {"ddb_partition_key": {"S": f"user#{alert.user_id}"}, "ddb_sort_key": {"S": alert.alert_id}}
+    """The incident's primary key: a subject's incidents lie together, by rule and time."""
+    return {"ddb_partition_key": {"S": alert.subject}, "ddb_sort_key": {"S": alert.alert_id}}
 
 
 def item(alert: Alert, detected_at: datetime, retention_days: int) -> dict[str, Any]:

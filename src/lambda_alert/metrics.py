@@ -11,10 +11,11 @@ from lambda_alert.alert import Alert
 
 
 def emf_line(alert: Alert, namespace: str, metric: str, now: datetime) -> str:
-    """The line to be printed, alone on its line. The metric's value is the alert's event count.
+    """The line to be printed, alone on its line. The metric's value is what the rule counted.
 
     So the statistic SampleCount counts alerts, Maximum shows the worst and Sum the volume, each by the dimension
-    `rule`. Every value of a dimension is a metric on the bill: user and alert are mere properties, found in the log.
+    `rule`. Every value of a dimension is a metric on the bill: subject, level and alert are mere properties, found in
+    the log.
     The time is now and not the window's: CloudWatch refuses what is older than 14 days, and a replay's events are.
     """
     return json.dumps(
@@ -29,9 +30,10 @@ def emf_line(alert: Alert, namespace: str, metric: str, now: datetime) -> str:
                     }
                 ],
             },
-            metric: alert.event_count,
+            metric: alert.num_actions_per_watermark,
             "rule": alert.rule,
-            "user_id": str(alert.user_id),  # a number of 19 digits would be rounded by the readers of the log
+            "subject": alert.subject,
+            "level": alert.level,
             "alert_id": alert.alert_id,
         }
     )

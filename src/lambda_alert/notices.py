@@ -11,16 +11,19 @@ MAX_SUBJECT_LENGTH = 100  # ASCII: https://docs.aws.amazon.com/sns/latest/api/AP
 
 
 def subject(alert: Alert) -> str:
-    """One line that says who did what: subject of the email, text of an SMS."""
-    text = f"{alert.rule}: user {alert.user_id} did {alert.event_count} things in {alert.window_s:g} s"
+    """One line: subject of the email, text of an SMS. What was counted differs by rule, so the rule's name says it."""
+    text = (
+        f"{alert.rule}, level {alert.level}: {_name(alert)}, {alert.num_actions_per_watermark} in {alert.window_s:g} s "
+        f"(allowed: {alert.threshold})"
+    )
     return text[:MAX_SUBJECT_LENGTH]
 
 
 def body(alert: Alert, detected_at: datetime, table: str) -> str:
     """The email: what, who, when, and what to do next."""
     return f"""\
-User {alert.user_id} did {alert.event_count} things within {alert.window_s:g} seconds.
-Rule "{alert.rule}" allows {alert.threshold}.
+Rule "{alert.rule}" counted {alert.num_actions_per_watermark} within {alert.window_s:g} seconds for {_name(alert)}.
+It allows {alert.threshold}. This is level {alert.level}; level 1 begins above that, the next at each doubling.
 
 When it happened (event time, UTC)
   after {alert.window_start_at}
@@ -31,15 +34,14 @@ Incident
   {alert.alert_id}
 
 What to do next
-1. Has this user been here before? DynamoDB table {table}:
-     ddb_partition_key = user#{alert.user_id}
-2. What did the user do? In Athena, once the day's events are curated:
+1. Has this happened before? DynamoDB table {table}:
+     ddb_partition_key = {alert.subject}
+2. What was done? In Athena, once the day's events are curated:
      select * from curated_events
-     where user_id = {alert.user_id}
-       and event_at > timestamp '{_sql_time(alert.window_start_at)}'
+     where {_sql_condition(alert)}event_at > timestamp '{_sql_time(alert.window_start_at)}'
        and event_at <= timestamp '{_sql_time(alert.window_end_at)}'
      order by event_at
-3. A bot: block it at the shop's edge. A shopper: raise the threshold of rule "{alert.rule}".
+3. Bots: block them at the shop's edge. Shoppers: raise the threshold of rule "{alert.rule}".
 """
 
 
@@ -63,8 +65,8 @@ def publication(alert: Alert, detected_at: datetime, table: str) -> dict[str, An
         "MessageAttributes": {
             "alert_id": {"DataType": "String", "StringValue": alert.alert_id},
             "rule": {"DataType": "String", "StringValue": alert.rule},
-            # Not a Number: filter policies compare those within a thousand million only, ids have up to 19 digits.
-            "user_id": {"DataType": "String", "StringValue": str(alert.user_id)},
+            "subject": {"DataType": "String", "StringValue": alert.subject},
+            "level": {"DataType": "Number", "StringValue": str(alert.level)},  # {"numeric": [">=", 2]} in a filter
         },
     }
 
@@ -80,6 +82,16 @@ class Notices:
     def send(self, alert: Alert, detected_at: datetime) -> None:
         """None; the topic has the notice."""
         self._sns.publish(TopicArn=self._topic_arn, **publication(alert, detected_at, self._table))
+
+
+def _name(alert: Alert) -> str:
+    return "the whole site" if alert.subject == "site" else alert.subject.replace("#", " ")
+
+
+def _sql_condition(alert: Alert) -> str:
+    """What picks the subject's events, up to the next condition; nothing for the whole site."""
+    kind, _, number = alert.subject.partition("#")
+    return f"{kind}_id = {number}\n       and " if number else ""
 
 
 def _sql_time(instant: str) -> str:

@@ -15,6 +15,12 @@ GOOD = golden("alert_good")
 BAD = golden("alert_bad")
 RULES = sorted(file.stem for file in (ROOT / "sql/detection/rules").glob("*.sql"))
 
+# Subjects that are none.
+WRONG = [
+    *("541312140", "user#", "user#007", "user#-0", "user#9223372036854775808", "product#-9223372036854775809"),
+    *("session#1", "User#1", "site#1", "user#1 "),
+]
+
 FLINK_TYPES = {"string": "string", "bigint": "bigint"}
 PYTHON_TYPES = {"string": str, "bigint": int}
 
@@ -42,6 +48,16 @@ class TestAlertFunction:
         with pytest.raises(MalformedAlert, match=re.escape(line["reason"])):
             parse(line["record"].encode())
 
+    def test_good_alerts_are_of_every_kind_of_subject(self) -> None:
+        subjects = {json.loads(line["record"])["subject"] for line in GOOD}
+        assert {subject.partition("#")[0] for subject in subjects} == {"user", "product", "site"}
+
+    @pytest.mark.parametrize("line", GOOD, ids=lambda line: line["name"])
+    def test_level_is_as_the_contract_says(self, line: dict) -> None:
+        alert = parse(line["record"].encode())
+        first = (alert.threshold + 1) * 2 ** (alert.level - 1)
+        assert first <= alert.num_actions_per_watermark < 2 * first
+
     def test_bad_alerts_break_every_field(self) -> None:
         for name in NAMES:
             for kind in (f"without {name}", f"{name} is null"):
@@ -52,9 +68,19 @@ class TestAlertFunction:
         whole = [line["reason"] for line in BAD if conforms(line["record"], FIELDS)]
         assert whole == [
             'rule is "Burst"',
+            *[f'subject is "{subject}", expected user#<id>, product#<id> (signed 64-bit) or site' for subject in WRONG],
             "is not after window_start_at",
-            "event_count 5 does not exceed threshold 5",
-            'alert_id is "burst:1:2019-10-01T00:00:12.500Z", expected burst:541312140:',
+            "threshold is -1, expected 0 or more",
+            "num_actions_per_watermark 5 does not exceed threshold 5",
+            "level is 0, expected 1 for num_actions_per_watermark 7 above threshold 5",
+            "level is 2, expected 1 for num_actions_per_watermark 7 above threshold 5",
+            "level is 2, expected 1 for num_actions_per_watermark 11 above threshold 5",
+            "level is 1, expected 2 for num_actions_per_watermark 12 above threshold 5",
+            "level is 2, expected 3 for num_actions_per_watermark 24 above threshold 5",
+            "level is 9223372036854775807, expected 3 for num_actions_per_watermark 24 above threshold 5",
+            "level is -1, expected 1 for num_actions_per_watermark 7 above threshold 5",
+            'alert_id is "burst:user#1:2019-10-01T00:00:12.500Z", expected burst:user#541312140:',
+            'alert_id is "burst:541312140:2019-10-01T00:00:12.500Z", expected burst:user#541312140:',
         ]
 
 
@@ -71,12 +97,23 @@ class TestDetector:
     @pytest.mark.parametrize("rule", RULES)
     def test_rule_fills_the_columns_in_their_order(self, rule: str) -> None:
         # `insert into` goes by position: two numbers that change places fail nowhere else.
-        statement = sql(f"rules/{rule}.sql")
-        assert statement.startswith("insert into alerts ")
-        selected = statement.rpartition(") select ")[2].rpartition(" from ")[0]
-        assert [column.split(" ")[-1] for column in split_list(selected)] == NAMES
+        assert sql(f"rules/{rule}.sql").startswith("insert into alerts ")
+        assert list(selected(rule)) == NAMES
 
     @pytest.mark.parametrize("rule", RULES)
     def test_rule_goes_by_the_name_of_its_file(self, rule: str) -> None:
-        assert f" '{rule}' as rule," in sql(f"rules/{rule}.sql")
-        assert f"'{rule}', cast(user_id as string)," in sql(f"rules/{rule}.sql"), "in the alert_id too"
+        assert selected(rule)["rule"] == f"'{rule}'"
+
+    @pytest.mark.parametrize("rule", RULES)
+    def test_rule_makes_the_alert_id_of_the_columns_that_the_contract_names(self, rule: str) -> None:
+        (unit,) = (field["unit"] for field in FIELDS if field["name"] == "alert_id")
+        columns = selected(rule)
+        parts = ", ".join(columns[name] for name in unit.split(":"))
+        assert columns["alert_id"] == f"concat_ws( ':', {parts} )"
+
+
+def selected(rule: str) -> dict[str, str]:
+    """Returns {column: expression} of what a rule inserts, in its order; a column that is not computed is its own."""
+    columns = split_list(sql(f"rules/{rule}.sql").rpartition(") select ")[2].rpartition(" from ")[0])
+    pairs = [column.rpartition(" as ") for column in columns]
+    return {name: expression or name for expression, _, name in pairs}

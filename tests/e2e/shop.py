@@ -11,6 +11,7 @@ OPENED_AT = datetime(2020, 3, 1, 22, 0, tzinfo=UTC)
 CLOSED_AT = datetime(2020, 3, 2, 2, 0, tzinfo=UTC)
 
 SAME_SECOND_BOT, ASTRIDE_BOT, LAST_BOT = 9_000_000_000_000_000_001, 700_000_000_002, 700_000_000_003
+DOUBLING_BOT = 700_000_000_004
 HASTY_SHOPPER, ECHOED_SHOPPER = 500_000_001, 500_000_002
 
 PRODUCTS = [
@@ -78,6 +79,8 @@ BOTS = (
     *steps_of(SAME_SECOND_BOT, BURSTS_AT, [0] * 7),
     # 4 before a full ten seconds and 4 after: windows that tumble see 4 twice. The sixth comes at second 11.
     *steps_of(ASTRIDE_BOT, BURSTS_AT + timedelta(minutes=5), [8, 8, 9, 9, 10, 11, 12, 12]),
+    # The sixth at second 2, the twelfth at second 5: an alert, and another of the next level.
+    *steps_of(DOUBLING_BOT, BURSTS_AT + timedelta(minutes=20), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]),
     # After everything else: only a drained detector finds it.
     *steps_of(LAST_BOT, CLOSED_AT, [0, 1, 2, 3, 4, 5]),
 )
@@ -90,23 +93,26 @@ HASTY = (
 )
 
 
-def alert(user_id: int, window_end_at: datetime, event_count: int) -> dict:
+def alert(user_id: int, window_end_at: datetime, event_count: int, level: int = 1) -> dict:
     """Returns the alert that stream 2 must hold."""
     end, start = (f"{at:%Y-%m-%dT%H:%M:%S}.000Z" for at in (window_end_at, window_end_at - timedelta(seconds=10)))
     return {
-        "alert_id": f"burst:{user_id}:{end}",
+        "alert_id": f"burst:user#{user_id}:{end}",
         "rule": "burst",
-        "user_id": user_id,
+        "subject": f"user#{user_id}",
         "window_start_at": start,
         "window_end_at": end,
-        "event_count": event_count,
+        "num_actions_per_watermark": event_count,
         "threshold": 5,
+        "level": level,
     }
 
 
 ALERTS = [
     alert(SAME_SECOND_BOT, BURSTS_AT, 7),
     alert(ASTRIDE_BOT, BURSTS_AT + timedelta(minutes=5, seconds=11), 6),
+    alert(DOUBLING_BOT, BURSTS_AT + timedelta(minutes=20, seconds=2), 6),
+    alert(DOUBLING_BOT, BURSTS_AT + timedelta(minutes=20, seconds=5), 12, level=2),
     alert(LAST_BOT, CLOSED_AT + timedelta(seconds=5), 6),
 ]
 

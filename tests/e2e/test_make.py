@@ -46,9 +46,9 @@ def entered_stack() -> Iterator[dict[str, str]]:
 
 
 def found_incidents() -> set[str]:
-    """Returns the users of the running stack's incidents."""
+    """Returns the subjects of the running stack's incidents."""
     with entered_stack() as outputs:
-        return {item["user_id"] for item in counts.incidents(outputs["incident_table_name"])}
+        return {item["subject"] for item in counts.incidents(outputs["incident_table_name"])}
 
 
 def uploaded(name: str) -> dict[str, bytes]:
@@ -88,7 +88,7 @@ def test_the_steps_of_the_readme_on_one_machine(tmp_path: Path) -> None:
     }
     assert "(0 malformed)" in said["simulate"].stderr
     labels = json.loads((ROOT / "build" / "simulate" / "labels.json").read_text())
-    assert incidents == {str(label["user_id"]) for label in labels}
+    assert incidents == {f"user#{label['user_id']}" for label in labels}
     assert len(incidents) == 2
     rows = json.loads(said["etl"].stdout)
     assert rows["raw_rows"] == 2000 + sum(label["event_count"] for label in labels)

@@ -40,12 +40,13 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
     "unique_visitors_per_day": [(date(2019, 10, 1), 4504, 5066, 193), (date(2019, 10, 2), 12, 13, 0)],
 }
 INCIDENT = {
-    "user_id": 9_000_000_000_000_000_002,
+    "subject": "user#9000000000000000002",
     "rule": HOSTILE,
     "window_start_at": "2019-10-01T00:00:02.500Z",
     "window_end_at": "2019-10-01T00:00:12.500Z",
-    "event_count": 1234,
+    "num_actions_per_watermark": 1234,
     "threshold": 5,
+    "level": 8,
     "detected_at": "2026-11-23T12:00:00.000Z",
     "notified_at": None,
 }
@@ -149,9 +150,19 @@ def test_charts_hold_the_rows(page: Page) -> None:
 
 def test_incidents_and_counts_are_there(page: Page) -> None:
     assert "1 incident, in the order" in page.text
-    assert "9000000000000000002" in page.text and "1,234" in page.text
+    assert "user 9000000000000000002" in page.text and "1,234" in page.text
     assert "2019-10-01 00:00:12.500" in page.text and "2026-11-23 12:00:00 " in page.text
     assert "17,434" in page.text and "2 of 3" in page.text and "98.0 s" in page.text
+
+
+def test_incidents_are_of_any_subject_and_level() -> None:
+    subjects = {"site": "2019-10-01T00:00:12.500Z", "product#1004856": "2019-10-01T00:00:11.000Z"}
+    incidents = [INCIDENT | {"rule": "r", "subject": name, "window_end_at": at} for name, at in subjects.items()]
+    page = Page(render([], incidents))
+
+    assert "Who or what Rule Level From (UTC) To (UTC) Count Allowed" in page.text
+    assert "product 1004856 r 8 2019-10-01 00:00:02.500 2019-10-01 00:00:11 1,234 5" in page.text
+    assert page.text.index("product 1004856") < page.text.index("site r 8")
 
 
 def test_a_failed_run_is_not_painted_green(html: str) -> None:

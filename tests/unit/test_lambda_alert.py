@@ -21,16 +21,17 @@ ARRIVED_AT = datetime(2026, 11, 23, 12, 0, 0, 250_000, UTC)
 NOW = datetime(2026, 11, 23, 12, 0, 2, tzinfo=UTC)
 
 
-def alert(user_id: int, count: int = 7) -> dict[str, Any]:
+def alert(user_id: int, count: int = 7, level: int = 1) -> dict[str, Any]:
     end_at = "2019-10-01T00:00:12.500Z"
     return {
-        "alert_id": f"burst:{user_id}:{end_at}",
+        "alert_id": f"burst:user#{user_id}:{end_at}",
         "rule": "burst",
-        "user_id": user_id,
+        "subject": f"user#{user_id}",
         "window_start_at": "2019-10-01T00:00:02.500Z",
         "window_end_at": end_at,
-        "event_count": count,
+        "num_actions_per_watermark": count,
         "threshold": 5,
+        "level": level,
     }
 
 
@@ -38,13 +39,14 @@ def item(user_id: int) -> dict[str, Any]:
     """The final state of an alert's incident."""
     return {
         "ddb_partition_key": {"S": f"user#{user_id}"},
-        "ddb_sort_key": {"S": f"burst:{user_id}:2019-10-01T00:00:12.500Z"},
+        "ddb_sort_key": {"S": f"burst:user#{user_id}:2019-10-01T00:00:12.500Z"},
         "rule": {"S": "burst"},
-        "user_id": {"N": str(user_id)},
+        "subject": {"S": f"user#{user_id}"},
         "window_start_at": {"S": "2019-10-01T00:00:02.500Z"},
         "window_end_at": {"S": "2019-10-01T00:00:12.500Z"},
-        "event_count": {"N": "7"},
+        "num_actions_per_watermark": {"N": "7"},
         "threshold": {"N": "5"},
+        "level": {"N": "1"},
         "detected_at": {"S": "2026-11-23T12:00:00.250Z"},
         "notified_at": {"S": "2026-11-23T12:00:02.000Z"},
         "expires_at": {"N": str(int(datetime(2027, 11, 23, 12, tzinfo=UTC).timestamp()))},
@@ -122,7 +124,7 @@ class Cloud:
 
     def items(self) -> list[dict]:
         pages = self.clients["dynamodb"].get_paginator("scan").paginate(TableName=TABLE)
-        return sorted((i for page in pages for i in page["Items"]), key=lambda i: int(i["user_id"]["N"]))
+        return sorted((i for page in pages for i in page["Items"]), key=lambda i: i["ddb_sort_key"]["S"])
 
     def _drain(self, url: str) -> list[dict]:
         bodies = []
@@ -180,12 +182,13 @@ def test_alert_becomes_incident_notice_and_metric(cloud: Cloud):
 
     assert cloud.items() == [item(1)]
     (message,) = cloud.messages()
-    assert message["Subject"] == "burst: user 1 did 7 things in 10 s"
+    assert message["Subject"] == "burst, level 1: user 1, 7 in 10 s (allowed: 5)"
     assert json.loads(message["Message"]) == {**alert(1), "detected_at": "2026-11-23T12:00:00.250Z"}
     assert {name: a["Value"] for name, a in message["MessageAttributes"].items()} == {
-        "alert_id": "burst:1:2019-10-01T00:00:12.500Z",
+        "alert_id": "burst:user#1:2019-10-01T00:00:12.500Z",
         "rule": "burst",
-        "user_id": "1",
+        "subject": "user#1",
+        "level": "1",
     }
     assert cloud.metrics() == [
         {
@@ -197,22 +200,51 @@ def test_alert_becomes_incident_notice_and_metric(cloud: Cloud):
             },
             METRIC: 7,
             "rule": "burst",
-            "user_id": "1",
-            "alert_id": "burst:1:2019-10-01T00:00:12.500Z",
+            "subject": "user#1",
+            "level": 1,
+            "alert_id": "burst:user#1:2019-10-01T00:00:12.500Z",
         }
     ]
     assert cloud.letters() == []
 
 
 def test_repeated_alert_changes_nothing(cloud: Cloud):
-    # Within a batch, in a later batch, and with another count, as after a restart of the detector.
+    # Within a batch, in a later batch, and with another count and level, as after a restart of the detector.
     assert cloud.respond(records(alert(1), alert(1))) == []
     assert cloud.respond(records(alert(1))) == []
     assert cloud.respond(records(alert(1, count=9))) == []
+    assert cloud.respond(records(alert(1, count=12, level=2))) == []
 
     assert cloud.items() == [item(1)]
     assert len(cloud.messages()) == len(cloud.metrics()) == 1
-    assert cloud.log() == ["alert notified", *["repeated alert: nothing to do"] * 3]
+    assert cloud.log() == ["alert notified", *["repeated alert: nothing to do"] * 4]
+
+
+def test_next_level_is_an_incident_of_its_own_beside_the_first(cloud: Cloud):
+    end_at = "2019-10-01T00:00:13.500Z"
+    times = {"window_start_at": "2019-10-01T00:00:03.500Z", "window_end_at": end_at}
+    risen = {**alert(1, count=12, level=2), **times, "alert_id": f"burst:user#1:{end_at}"}
+    assert cloud.respond(records(alert(1), risen)) == []
+
+    assert [(i["ddb_partition_key"]["S"], i["level"]["N"]) for i in cloud.items()] == [("user#1", "1"), ("user#1", "2")]
+    assert [message["MessageAttributes"]["level"] for message in cloud.messages()] == [
+        {"Type": "Number", "Value": "1"},
+        {"Type": "Number", "Value": "2"},
+    ]
+    assert [(line[METRIC], line["level"]) for line in cloud.metrics()] == [(7, 1), (12, 2)]
+
+
+@pytest.mark.parametrize("subject", ["product#1004856", "site"])
+def test_subjects_other_than_users_become_incident_notice_and_metric(cloud: Cloud, subject: str):
+    found = {**alert(1), "subject": subject, "alert_id": f"burst:{subject}:2019-10-01T00:00:12.500Z"}
+    assert cloud.respond(records(found)) == []
+
+    (stored,) = cloud.items()
+    assert stored["ddb_partition_key"] == stored["subject"] == {"S": subject}
+    (message,) = cloud.messages()
+    assert message["MessageAttributes"]["subject"]["Value"] == json.loads(message["Message"])["subject"] == subject
+    assert [line["subject"] for line in cloud.metrics()] == [subject]
+    assert cloud.letters() == []
 
 
 class Killed(BaseException):
@@ -293,7 +325,7 @@ def test_first_mark_stands(cloud: Cloud):
 
 
 def test_poison_is_kept_and_hurts_no_other(cloud: Cloud):
-    assert cloud.respond(records(alert(1), b"{broken", b"\xff", {**alert(2), "user_id": None}, alert(3))) == []
+    assert cloud.respond(records(alert(1), b"{broken", b"\xff", {**alert(2), "subject": None}, alert(3))) == []
 
     assert cloud.items() == [item(1), item(3)]
     assert len(cloud.messages()) == len(cloud.metrics()) == 2
@@ -315,7 +347,7 @@ def test_poison_is_kept_and_hurts_no_other(cloud: Cloud):
         "position": 0,
         "arrived_at": "2026-11-23T12:00:00.250Z",
     }
-    assert letters[2]["reason"] == "user_id is null, expected a whole number"
+    assert letters[2]["reason"] == "subject is null, expected a string"
 
 
 def test_poison_is_retried_when_the_failure_queue_fails(cloud: Cloud):
@@ -343,7 +375,7 @@ def test_log_holds_no_payload(cloud: Cloud):
 
 def test_failure_is_reported_and_the_others_are_worked_on(cloud: Cloud):
     def of_user_2_or_4(call: dict) -> bool:
-        return call["Item"]["user_id"]["N"] in ("2", "4")
+        return call["Item"]["subject"]["S"] in ("user#2", "user#4")
 
     fault = ReadTimeoutError(endpoint_url="https://…")
     broken = Breaking(cloud.clients["dynamodb"], "put_item", fault, after=False, breaks=of_user_2_or_4)
@@ -364,7 +396,7 @@ def test_aggregated_and_plain_records_mix(cloud: Cloud):
     batch = records(wire[0], aggregated(wire[1], b"{broken", wire[2]), wire[3])
 
     def of_user_2(call: dict) -> bool:
-        return call["Item"]["user_id"]["N"] == "2"
+        return call["Item"]["subject"]["S"] == "user#2"
 
     fault = ReadTimeoutError(endpoint_url="https://…")
     broken = Breaking(cloud.clients["dynamodb"], "put_item", fault, after=False, breaks=of_user_2)

@@ -13,16 +13,37 @@ from lambda_alert import dead_letters, incidents, metrics, notices, records, set
 from lambda_alert.alert import Alert, MalformedAlert, parse
 
 FIELDS = {
-    "alert_id": "burst:9007199254740993123:2019-10-01T00:00:12.500Z",
+    "alert_id": "burst:user#9007199254740993123:2019-10-01T00:00:12.500Z",
     "rule": "burst",
-    "user_id": 9007199254740993123,
+    "subject": "user#9007199254740993123",
     "window_start_at": "2019-10-01T00:00:02.500Z",
     "window_end_at": "2019-10-01T00:00:12.500Z",
-    "event_count": 7,
+    "num_actions_per_watermark": 12,
     "threshold": 5,
+    "level": 2,
 }
 ALERT = Alert(**FIELDS)
 DETECTED_AT = datetime(2026, 11, 23, 12, 0, 0, 250_000, UTC)
+PRODUCT_ALERT = Alert(
+    alert_id="product_rush:product#1004856:2019-10-01T00:01:02.500Z",
+    rule="product_rush",
+    subject="product#1004856",
+    window_start_at="2019-10-01T00:00:02.500Z",
+    window_end_at="2019-10-01T00:01:02.500Z",
+    num_actions_per_watermark=300,
+    threshold=199,
+    level=1,
+)
+SITE_ALERT = Alert(
+    alert_id="surge:site:2019-10-01T00:05:02.500Z",
+    rule="surge",
+    subject="site",
+    window_start_at="2019-10-01T00:00:02.500Z",
+    window_end_at="2019-10-01T00:05:02.500Z",
+    num_actions_per_watermark=9000,
+    threshold=1000,
+    level=4,
+)
 ENVIRONMENT = {
     "cloudwatch_metric": "ecomm-user-high-volume-events",
     "cloudwatch_namespace": "ecommerce-namespace-1",
@@ -64,7 +85,7 @@ class TestAlert:
         assert ALERT.window_s == 10
 
     def test_ignores_fields_of_a_newer_detector(self):
-        assert parse(json.dumps({**FIELDS, "level": 2}).encode()) == ALERT
+        assert parse(json.dumps({**FIELDS, "severity": "high"}).encode()) == ALERT
 
     @pytest.mark.parametrize(
         ("payload", "reason"),
@@ -76,7 +97,7 @@ class TestAlert:
             (b"[" * 100_000, "not JSON in UTF-8"),
             (b"[1]", "[1] is not a JSON object"),
             (b'"' + b"x" * 200 + b'"', "... is not a JSON object"),
-            (b"{}", "without alert_id, rule, user_id, window_start_at, window_end_at, event_count, threshold"),
+            (b"{}", f"without {', '.join(FIELDS)}"),
         ],
     )
     def test_refuses_what_is_no_record_of_it(self, payload: bytes, reason: str):
@@ -91,15 +112,26 @@ class TestAlert:
     @pytest.mark.parametrize(
         ("change", "reason"),
         [
-            ({"user_id": "1"}, 'user_id is "1", expected a whole number'),
-            ({"user_id": True}, "user_id is true, expected a whole number"),
-            ({"user_id": 2**63}, "user_id is 9223372036854775808, expected a signed 64-bit number"),
-            ({"event_count": 7.0}, "event_count is 7.0, expected a whole number"),
-            ({"event_count": 5}, "event_count 5 does not exceed threshold 5"),
+            ({"subject": 1}, "subject is 1, expected a string"),
+            ({"subject": "1"}, 'subject is "1", expected user#<id>, product#<id> (signed 64-bit) or site'),
+            ({"subject": "site\n"}, 'subject is "site\\n", expected user#<id>'),
+            ({"subject": "user#1\n"}, 'subject is "user#1\\n", expected user#<id>'),
+            ({"subject": "user#٣"}, "expected user#<id>"),
+            ({"subject": f"user#{2**63}"}, 'subject is "user#9223372036854775808", expected user#<id>'),
+            ({"num_actions_per_watermark": True}, "num_actions_per_watermark is true, expected a whole number"),
+            ({"num_actions_per_watermark": 12.0}, "num_actions_per_watermark is 12.0, expected a whole number"),
+            ({"threshold": -(2**63) - 1}, "threshold is -9223372036854775809, expected a signed 64-bit number"),
+            ({"threshold": -1}, "threshold is -1, expected 0 or more"),
+            ({"num_actions_per_watermark": 5}, "num_actions_per_watermark 5 does not exceed threshold 5"),
+            ({"level": 1}, "level is 1, expected 2 for num_actions_per_watermark 12 above threshold 5"),
+            ({"level": 2.0}, "level is 2.0, expected a whole number"),
+            # Not computed with: 2 to that power would fill all memory.
+            ({"level": 2**63 - 1}, "level is 9223372036854775807, expected 2"),
             ({"rule": ""}, 'rule is "", expected [a-z][a-z0-9_]{0,49}'),
             ({"rule": "burst\n"}, 'rule is "burst\\n", expected [a-z][a-z0-9_]{0,49}'),
             ({"alert_id": ""}, f'alert_id is "", expected {ALERT.alert_id}'),
-            ({"user_id": 3}, "expected burst:3:2019-10-01T00:00:12.500Z"),
+            ({"subject": "user#3"}, "expected burst:user#3:2019-10-01T00:00:12.500Z"),
+            ({"subject": "site"}, "expected burst:site:2019-10-01T00:00:12.500Z"),
             ({"window_start_at": "2019-10-01 00:00:02.500"}, "expected an instant like 2019-10-01T00:00:00.000Z"),
             ({"window_start_at": "2019-10-01T00:00:02Z"}, "expected an instant like"),
             ({"window_start_at": "2019-02-30T00:00:02.500Z"}, 'window_start_at is "2019-02-30T00:00:02.500Z"'),
@@ -109,6 +141,21 @@ class TestAlert:
     def test_refuses_wrong_values(self, change: dict, reason: str):
         with pytest.raises(MalformedAlert, match=re.escape(reason)):
             parse(json.dumps({**FIELDS, **change}).encode())
+
+    @pytest.mark.parametrize("threshold", [0, 1, 5, 99, 2**31 - 1, 2**62 - 1])
+    def test_level_rises_at_each_double_of_the_first_count_above_the_threshold(self, threshold: int):
+        def accepts(count: int, level: int) -> bool:
+            change = {"num_actions_per_watermark": count, "threshold": threshold, "level": level}
+            try:
+                return parse(json.dumps({**FIELDS, **change}).encode()).level == level
+            except MalformedAlert:
+                return False
+
+        level, first = 1, threshold + 1
+        while 2 * first <= 2**63:
+            for count in (first, 2 * first - 1):
+                assert [offset for offset in (-1, 0, 1) if accepts(count, level + offset)] == [0]
+            level, first = level + 1, first * 2
 
 
 class TestUnpack:
@@ -159,13 +206,14 @@ class TestUnpack:
 def test_incident_item():
     assert incidents.item(ALERT, DETECTED_AT, retention_days=30) == {
         "ddb_partition_key": {"S": "user#9007199254740993123"},
-        "ddb_sort_key": {"S": "burst:9007199254740993123:2019-10-01T00:00:12.500Z"},
+        "ddb_sort_key": {"S": "burst:user#9007199254740993123:2019-10-01T00:00:12.500Z"},
         "rule": {"S": "burst"},
-        "user_id": {"N": "9007199254740993123"},
+        "subject": {"S": "user#9007199254740993123"},
         "window_start_at": {"S": "2019-10-01T00:00:02.500Z"},
         "window_end_at": {"S": "2019-10-01T00:00:12.500Z"},
-        "event_count": {"N": "7"},
+        "num_actions_per_watermark": {"N": "12"},
         "threshold": {"N": "5"},
+        "level": {"N": "2"},
         "detected_at": {"S": "2026-11-23T12:00:00.250Z"},
         "expires_at": {"N": str(int(datetime(2026, 12, 23, 12, tzinfo=UTC).timestamp()))},
     }
@@ -175,20 +223,20 @@ def test_metric_line():
     assert metrics.emf_line(ALERT, "ecommerce-namespace-1", "ecomm-user-high-volume-events", DETECTED_AT) == (
         '{"_aws": {"Timestamp": 1795435200250, "CloudWatchMetrics": [{"Namespace": "ecommerce-namespace-1", '
         '"Dimensions": [["rule"]], "Metrics": [{"Name": "ecomm-user-high-volume-events", "Unit": "Count"}]}]}, '
-        '"ecomm-user-high-volume-events": 7, "rule": "burst", "user_id": "9007199254740993123", '
-        '"alert_id": "burst:9007199254740993123:2019-10-01T00:00:12.500Z"}'
+        '"ecomm-user-high-volume-events": 12, "rule": "burst", "subject": "user#9007199254740993123", "level": 2, '
+        '"alert_id": "burst:user#9007199254740993123:2019-10-01T00:00:12.500Z"}'
     )
 
 
 class TestNotice:
     def test_text_for_people(self):
         publication = notices.publication(ALERT, DETECTED_AT, "ddb-ecommerce-tab-1")
-        assert publication["Subject"] == "burst: user 9007199254740993123 did 7 things in 10 s"
+        assert publication["Subject"] == "burst, level 2: user 9007199254740993123, 12 in 10 s (allowed: 5)"
         assert (
             json.loads(publication["Message"])["default"]
             == """\
-User 9007199254740993123 did 7 things within 10 seconds.
-Rule "burst" allows 5.
+Rule "burst" counted 12 within 10 seconds for user 9007199254740993123.
+It allows 5. This is level 2; level 1 begins above that, the next at each doubling.
 
 When it happened (event time, UTC)
   after 2019-10-01T00:00:02.500Z
@@ -196,20 +244,50 @@ When it happened (event time, UTC)
 When it was detected (UTC)
   2026-11-23T12:00:00.250Z
 Incident
-  burst:9007199254740993123:2019-10-01T00:00:12.500Z
+  burst:user#9007199254740993123:2019-10-01T00:00:12.500Z
 
 What to do next
-1. Has this user been here before? DynamoDB table ddb-ecommerce-tab-1:
+1. Has this happened before? DynamoDB table ddb-ecommerce-tab-1:
      ddb_partition_key = user#9007199254740993123
-2. What did the user do? In Athena, once the day's events are curated:
+2. What was done? In Athena, once the day's events are curated:
      select * from curated_events
      where user_id = 9007199254740993123
        and event_at > timestamp '2019-10-01 00:00:02.500'
        and event_at <= timestamp '2019-10-01 00:00:12.500'
      order by event_at
-3. A bot: block it at the shop's edge. A shopper: raise the threshold of rule "burst".
+3. Bots: block them at the shop's edge. Shoppers: raise the threshold of rule "burst".
 """
         )
+
+    @pytest.mark.parametrize(
+        ("alert", "subject", "counted", "key", "condition"),
+        [
+            (
+                PRODUCT_ALERT,
+                "product_rush, level 1: product 1004856, 300 in 60 s (allowed: 199)",
+                'Rule "product_rush" counted 300 within 60 seconds for product 1004856.\nIt allows 199.',
+                "product#1004856",
+                "     where product_id = 1004856\n       and event_at > timestamp '2019-10-01 00:00:02.500'\n",
+            ),
+            (
+                SITE_ALERT,
+                "surge, level 4: the whole site, 9000 in 300 s (allowed: 1000)",
+                'Rule "surge" counted 9000 within 300 seconds for the whole site.\nIt allows 1000.',
+                "site",
+                "     where event_at > timestamp '2019-10-01 00:00:02.500'\n",
+            ),
+        ],
+        ids=["product", "site"],
+    )
+    def test_text_for_people_about_any_subject(
+        self, alert: Alert, subject: str, counted: str, key: str, condition: str
+    ):
+        assert notices.subject(alert) == subject
+        body = notices.body(alert, DETECTED_AT, "t")
+        assert body.startswith(counted)
+        assert f"DynamoDB table t:\n     ddb_partition_key = {key}\n" in body
+        assert f"     select * from curated_events\n{condition}       and event_at <= timestamp" in body
+        assert "user" not in body
 
     def test_json_for_programs(self):
         message = json.loads(notices.publication(ALERT, DETECTED_AT, "t")["Message"])
@@ -221,13 +299,14 @@ What to do next
         assert notices.publication(ALERT, DETECTED_AT, "t")["MessageAttributes"] == {
             "alert_id": {"DataType": "String", "StringValue": ALERT.alert_id},
             "rule": {"DataType": "String", "StringValue": "burst"},
-            "user_id": {"DataType": "String", "StringValue": "9007199254740993123"},
+            "subject": {"DataType": "String", "StringValue": "user#9007199254740993123"},
+            "level": {"DataType": "Number", "StringValue": "2"},
         }
 
     def test_longest_subject_fits(self):
-        rule, user_id, end_at = "r" * 50, -(2**63), "2019-10-01T00:00:00.001Z"
+        rule, subject, end_at = "r" * 50, f"product#{-(2**63)}", "2019-10-01T00:00:00.001Z"
         longest = Alert(
-            f"{rule}:{user_id}:{end_at}", rule, user_id, "2000-01-01T00:00:00.000Z", end_at, 2**63 - 1, -(2**63)
+            f"{rule}:{subject}:{end_at}", rule, subject, "2000-01-01T00:00:00.000Z", end_at, 2**63 - 1, 2**62, 1
         )
         assert len(notices.subject(longest)) == notices.MAX_SUBJECT_LENGTH
         assert notices.subject(longest).isascii()

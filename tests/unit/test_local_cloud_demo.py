@@ -2,7 +2,7 @@
 
 import pytest
 
-from local_cloud.demo import faults
+from local_cloud.demo import faults, judge
 
 # All numbers differ, so that no equality holds by comparing the wrong ones.
 GOOD = {
@@ -24,6 +24,8 @@ GOOD = {
     "incidents": 6,
     "notifications": 6,
 }
+
+BOTS = [{"user_id": 900_000_000_001, "event_count": 12}, {"user_id": 900_000_000_002, "event_count": 8}]
 
 SENT = "sent_events = input_rows - malformed_rows + injected_events"
 STORED = "curated_rows + duplicate_rows + quarantined_rows = raw_events"
@@ -91,3 +93,23 @@ def test_a_run_in_which_no_bot_was_mixed_in_although_asked_for_is_not_good() -> 
     quiet = dict.fromkeys(("labelled_bursts", "found_bursts", "alert_records", "incidents", "notifications"), 0)
     lines = faults(GOOD | quiet | {"injected_events": 0, "input_rows": 50_040}, 3)
     assert lines == ["labelled_bursts = BURSTS: 0 is not 3"]
+
+
+@pytest.mark.parametrize(
+    ("subjects", "found", "accused"),
+    [
+        ([], 0, 0),
+        (["user#900000000001", "user#900000000002"], 2, 0),
+        # Of two levels.
+        (["user#900000000001", "user#900000000001"], 1, 0),
+        (["user#900000000001", "user#7", "user#7", "product#900000000002", "site"], 1, 3),
+    ],
+)
+def test_who_is_found_or_accused_counts_once_however_many_incidents(
+    subjects: list[str], found: int, accused: int
+) -> None:
+    assert judge(BOTS, [{"subject": subject} for subject in subjects]) == {
+        "labelled_bursts": 2,
+        "found_bursts": found,
+        "falsely_flagged_users": accused,
+    }

@@ -49,7 +49,8 @@ def datum(name: str, *values: float, unit: str = "Count", **dimensions: str) -> 
 
 def test_the_alert_functions_line_is_a_metric_with_its_dimension() -> None:
     end_at = "2019-10-01T00:00:12.500Z"
-    alert = Alert(f"burst:9223372036854775807:{end_at}", "burst", 2**63 - 1, "2019-10-01T00:00:02.500Z", end_at, 7, 5)
+    subject = "user#9223372036854775807"
+    alert = Alert(f"burst:{subject}:{end_at}", "burst", subject, "2019-10-01T00:00:02.500Z", end_at, 7, 5, 1)
     line = emf_line(alert, "shop", "alerts", AT)
     assert metrics(line) == [("shop", [datum("alerts", 7, rule="burst")])]
 

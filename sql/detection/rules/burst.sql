@@ -1,6 +1,6 @@
 -- title: Burst
 -- question: Who does more than ${threshold} things within ${window_s} seconds, which no shopper can?
--- grain: one row per burst: at the event that lifts the user's count above the threshold; after a quiet window, anew
+-- grain: one row per burst and level: at the event that lifts the user's count to it; after a quiet window, anew
 insert into alerts
 with
 events as (
@@ -29,6 +29,20 @@ counted as (
   from events
 ),
 
+levelled as (
+  -- 0 up to the threshold, 1 above it, and one more each time the count doubles: the binary digits of the whole
+  -- quotient. A logarithm would be rounded just where the level rises.
+  select
+    user_id,
+    event_at,
+    event_count,
+    case
+      when event_count > ${threshold} then char_length(bin(event_count / (${threshold} + 1)))
+      else 0
+    end as level
+  from counted
+),
+
 risen as (
   -- Each user's rows arrive here in event-time order. Ordered by arrival, this step waits for no second watermark: at
   -- the end of a drained stream one shard's last watermark can overtake another's last rows, and they would stay behind.
@@ -36,30 +50,35 @@ risen as (
     user_id,
     event_at,
     event_count,
-    lag(event_count) over arrivals as previous_count,
+    level,
+    lag(level) over arrivals as previous_level,
     lag(event_at) over arrivals as previous_at
-  from (select *, proctime() as arrived_at from counted)
+  from (select *, proctime() as arrived_at from levelled)
   window arrivals as (partition by user_id order by arrived_at)
 )
 
 select
   concat_ws(
-    ':', 'burst', cast(user_id as string), date_format(event_at, 'yyyy-MM-dd''T''HH:mm:ss.SSS''Z''')
+    ':',
+    'burst',
+    concat('user#', cast(user_id as string)),
+    date_format(event_at, 'yyyy-MM-dd''T''HH:mm:ss.SSS''Z''')
   ) as alert_id,
   'burst' as rule,
-  user_id,
+  concat('user#', cast(user_id as string)) as subject,
   date_format(
     timestampadd(second, -${window_s}, event_at), 'yyyy-MM-dd''T''HH:mm:ss.SSS''Z'''
   ) as window_start_at,
   date_format(event_at, 'yyyy-MM-dd''T''HH:mm:ss.SSS''Z''') as window_end_at,
-  event_count,
-  cast(${threshold} as bigint) as threshold
+  event_count as num_actions_per_watermark,
+  cast(${threshold} as bigint) as threshold,
+  cast(level as bigint) as level
 from risen
 where
-  event_count > ${threshold}
+  level > 0
   and (
-    previous_count is null
-    or previous_count <= ${threshold}
+    previous_level is null
+    or previous_level < level
     -- The count was 0 in between, and no row tells of that.
     or previous_at < timestampadd(second, -${window_s}, event_at)
   )

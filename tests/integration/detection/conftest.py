@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -71,7 +72,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 def detect(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dict]]:
     """Returns a function that runs the project's own tables and rules over files in place of the streams.
 
-    `detect(lines of a shard, …, parallelism=1, burst={placeholder: value})` returns the alerts by user and time. The
+    `detect(lines of a shard, …, parallelism=1, burst={placeholder: value})` returns the alerts by subject and time. The
     end of the files is what a drain is for the streams.
     """
     from pyflink.table import EnvironmentSettings, TableEnvironment
@@ -102,10 +103,10 @@ def detect(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def read_alerts(folder: Path) -> list[dict]:
-    """Returns the alerts by user and time. The file connector turns the partition key into the name of a folder."""
+    """Returns the alerts by subject and time. The file connector turns the partition key into the name of a folder."""
     alerts = [
-        {**json.loads(line), "user_id": int(file.parent.name.removeprefix("user_id="))}
+        {**json.loads(line), "subject": unquote(file.parent.name.removeprefix("subject="))}
         for file in folder.glob("*/part-*")
         for line in file.read_bytes().splitlines()
     ]
-    return sorted(alerts, key=lambda alert: (alert["user_id"], alert["window_end_at"]))
+    return sorted(alerts, key=lambda alert: (alert["subject"], alert["window_end_at"]))

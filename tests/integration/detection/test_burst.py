@@ -1,4 +1,5 @@
-"""Rule burst: more than 5 different events of one user within (t - 10 s, t] give one alert, at the crossing event."""
+"""Rule burst: more than 5 different events of one user within (t - 10 s, t] give an alert, at the crossing event, and
+one more each time the count doubles."""
 
 import json
 import random
@@ -7,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 import pytest
+from conftest import GROUPS
 
 Detect = Callable[..., list[dict]]
 
@@ -48,16 +50,25 @@ def second_of(line: bytes) -> float:
 
 
 def alert(second: float, count: int = 6, user: int = 7) -> dict:
-    """Returns the alert of the burst that crosses the threshold at that second."""
+    """Returns the alert of a burst that reaches its level at that second, by the rule's own threshold."""
     return {
-        "alert_id": f"burst:{user}:{time(second)}",
+        "alert_id": f"burst:user#{user}:{time(second)}",
         "rule": "burst",
-        "user_id": user,
+        "subject": f"user#{user}",
         "window_start_at": time(second - 10),
         "window_end_at": time(second),
-        "event_count": count,
+        "num_actions_per_watermark": count,
         "threshold": 5,
+        "level": level(count),
     }
+
+
+def level(count: int, threshold: int = 5) -> int:
+    """Returns how often the first count above the threshold can be doubled without passing the count, and once more."""
+    doubles, reached = 0, threshold + 1
+    while reached <= count:
+        doubles, reached = doubles + 1, reached * 2
+    return doubles
 
 
 def reference(lines: Iterable[bytes]) -> list[dict]:
@@ -66,24 +77,27 @@ def reference(lines: Iterable[bytes]) -> list[dict]:
     by_user = {}
     for line in set(lines):
         by_user.setdefault(json.loads(line)["user_id"], []).append(second_of(line))
-    for user, seconds in sorted(by_user.items()):
+    for user, seconds in by_user.items():
         previous = None
         for now, _ in groupby(sorted(seconds)):
             count = sum(round(now - 10, 3) < second <= now for second in seconds)
             quiet = previous is None or previous[0] < round(now - 10, 3)
-            if count > 5 and (quiet or previous[1] <= 5):
+            if count > 5 and (quiet or previous[1] < level(count)):
                 alerts.append(alert(now, count, user))
-            previous = now, count
-    return alerts
+            previous = now, level(count)
+    return sorted(alerts, key=lambda found: (found["subject"], found["window_end_at"]))
 
 
 def shop(seed: int) -> list[bytes]:
-    """Returns 600 events of 12 users in three minutes, in time order, many in the same second, many delivered twice."""
+    """Returns 600 events of 12 users in three minutes, in time order, many in the same second, many delivered twice.
+
+    The lower a user's id, the more of them.
+    """
     draw = random.Random(seed)
     seconds = sorted(
         draw.choice([draw.randrange(180), draw.randrange(60) * 3, draw.randrange(180_000) / 1000]) for _ in range(600)
     )
-    lines = [event(second, draw.randrange(3), draw.randrange(12)) for second in seconds]
+    lines = [event(second, draw.randrange(3), min(draw.randrange(12), draw.randrange(12))) for second in seconds]
     return [copy for line in lines for copy in [line] * draw.choice([1, 1, 1, 2])]
 
 
@@ -94,13 +108,14 @@ def test_as_many_as_the_threshold_are_no_burst(detect: Detect) -> None:
 def test_one_more_is_a_burst_at_the_event_that_crosses(detect: Detect) -> None:
     assert detect(events([0, 1, 2, 3, 4, 5.678])) == [
         {
-            "alert_id": "burst:7:2019-10-01T00:00:05.678Z",
+            "alert_id": "burst:user#7:2019-10-01T00:00:05.678Z",
             "rule": "burst",
-            "user_id": 7,
+            "subject": "user#7",
             "window_start_at": "2019-09-30T23:59:55.678Z",
             "window_end_at": "2019-10-01T00:00:05.678Z",
-            "event_count": 6,
+            "num_actions_per_watermark": 6,
             "threshold": 5,
+            "level": 1,
         }
     ]
 
@@ -125,7 +140,12 @@ def test_the_window_is_open_at_its_start(detect: Detect, last: float, alerts: li
 def test_threshold_and_window_are_values(detect: Detect) -> None:
     values = {"threshold": "2", "window_s": "120", "lookback_s": "119.999"}
     [found] = detect(events([0, 60, 119.999, 180]), burst=values)
-    assert found == alert(119.999, count=3) | {"threshold": 2, "window_start_at": time(-0.001)}
+    assert found == alert(119.999, count=3) | {"threshold": 2, "window_start_at": time(-0.001), "level": 1}
+
+
+def test_a_threshold_of_0_has_levels_too(detect: Detect) -> None:
+    found = detect(events(range(8)), burst=GROUPS["rule.burst"] | {"threshold": "0"})
+    assert [(one["num_actions_per_watermark"], one["level"]) for one in found] == [(1, 1), (2, 2), (4, 3), (8, 4)]
 
 
 def test_the_same_event_twice_counts_once(detect: Detect) -> None:
@@ -147,11 +167,28 @@ def test_the_same_event_twice_counts_once(detect: Detect) -> None:
 )
 def test_events_that_differ_in_anything_count_apart(detect: Detect, one: dict, other: dict) -> None:
     four = events([0, 1, 2, 3])
-    assert [found["event_count"] for found in detect([*four, event(4, **one), event(4, **other)])] == [6]
+    assert [found["num_actions_per_watermark"] for found in detect([*four, event(4, **one), event(4, **other)])] == [6]
 
 
-def test_a_long_burst_is_one_alert(detect: Detect) -> None:
-    assert detect(events([number / 2 for number in range(20)])) == [alert(2.5)]
+def test_a_long_burst_that_does_not_double_is_one_alert(detect: Detect) -> None:
+    assert detect(events([number / 2 for number in range(11)])) == [alert(2.5)]
+
+
+def test_a_burst_alerts_again_each_time_it_doubles(detect: Detect) -> None:
+    found = detect(events([number / 10 for number in range(48)]))
+    assert found == [alert(0.5), alert(1.1, count=12), alert(2.3, count=24), alert(4.7, count=48)]
+    assert [one["level"] for one in found] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("count", "expected"), [(11, 1), (12, 2), (23, 2), (24, 3), (47, 3), (48, 4)])
+def test_a_level_reached_at_once_leaves_out_those_below(detect: Detect, count: int, expected: int) -> None:
+    assert detect(events([3] * count)) == [alert(3, count) | {"level": expected}]
+
+
+def test_a_level_that_falls_can_rise_again(detect: Detect) -> None:
+    # 12 at second 1; at 10.5 the six of second 0 have left; at 10.6 there are 12 again.
+    lines = events([0] * 6 + [1] * 6 + [10.5, 10.6, 10.6, 10.6, 10.6, 10.6])
+    assert detect(lines) == [alert(0), alert(1, count=12), alert(10.6, count=12)]
 
 
 @pytest.mark.parametrize("again", [[60, 61, 62, 63, 64, 65], [60] * 6])
@@ -162,6 +199,11 @@ def test_after_a_quiet_time_a_burst_is_a_new_alert(detect: Detect, again: list[f
 @pytest.mark.parametrize(("second", "alerts"), [(10, [alert(0)]), (10.001, [alert(0), alert(10.001)])])
 def test_quiet_is_longer_than_the_window(detect: Detect, second: float, alerts: list[dict]) -> None:
     assert detect(events([0] * 6 + [second] * 6)) == alerts
+
+
+@pytest.mark.parametrize(("second", "more"), [(10, []), (10.001, [alert(10.001)])])
+def test_a_lower_level_is_news_only_after_a_quiet_window(detect: Detect, second: float, more: list[dict]) -> None:
+    assert detect(events([0] * 12 + [second] * 6)) == [alert(0, count=12), *more]
 
 
 def test_a_steady_flood_is_one_alert(detect: Detect) -> None:
@@ -233,6 +275,7 @@ def test_equals_a_count_by_brute_force(detect: Detect, seed: int) -> None:
     lines = shop(seed)
     expected = reference(lines)
     assert len(expected) > 20
+    assert {found["level"] for found in expected} >= {1, 2}
     assert detect(lines) == expected
 
 
