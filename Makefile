@@ -39,7 +39,8 @@ export CHECKPOINT_DISABLE := 1
 .DEFAULT_GOAL := help
 .PHONY: help require data-file access aws install build demo up down status simulate upload drain etl insights \
         init plan deploy destroy test test-unit test-terraform test-simulator test-detection \
-        test-glue test-e2e bench-simulator lint format clean
+        test-glue test-notebook test-e2e bench-simulator \
+        notebook check lint format clean
 
 help: ## list all tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -166,6 +167,10 @@ $(TOOLS)/spark-jars/installed: src/local_cloud/spark/pom.xml | $(UV)
 $(TOOLS)/trino/installed: src/local_cloud/trino/pom.xml | $(UV) $(TOOLS)/spark-jars/installed
 	@echo "installing Trino" && rm -rf $(@D) && $(MAVEN) -f $< package -Dtarget=$(CURDIR)/$(@D) && touch $@
 
+# Only a test reads these, so `make install` goes without.
+$(TOOLS)/notebook-jars/installed: tests/integration/notebook/pom.xml | $(TOOLS)/trino/installed
+	@echo "installing readers of the note" && rm -rf $(@D) && $(MAVEN) -f $< package -Dtarget=$(CURDIR)/$(@D) && touch $@
+
 terraform/.terraform/installed: terraform/versions.tf $(wildcard terraform/modules/*/*.tf)
 	@echo "installing Terraform's provider" && terraform -chdir=terraform init -input=false -no-color > /dev/null && touch $@
 
@@ -185,7 +190,7 @@ $(LOOK_ALIKE): $(wildcard src/simulator/*.py) | .venv/installed
 
 ##@ Tests
 
-test: lint test-unit test-terraform test-simulator test-detection test-glue test-e2e ## all tests
+test: lint test-unit test-terraform test-simulator test-detection test-glue test-notebook test-e2e ## all tests
 
 test-unit: install build ## Python tests that need no stack
 	.venv/bin/pytest tests/unit tests/contract
@@ -204,13 +209,22 @@ test-detection: install build ## the rules on real Flink
 test-glue: install ## the curate job on real Spark and Iceberg
 	src/glue_etl/.venv/bin/python -m pytest tests/integration/glue_etl
 
+test-notebook: install $(TOOLS)/notebook-jars/installed ## the note in Zeppelin's own parser and on real Flink 1.15
+	src/detector/.venv/bin/python -m pytest tests/integration/notebook
+
 test-e2e: install build ## the whole platform on the local stack
 	.venv/bin/pytest tests/e2e
 
 bench-simulator: install ## the simulator beside other senders, in build/bench/simulator.json
 	PYTHONPATH=src .venv/bin/python bench/simulator.py
 
-lint: install ## style of Python and SQL
+notebook: .venv/installed ## write the Studio notebook's note, notebooks/*.zpln, from sql/detection
+	@$(RUN) notebook
+
+check: .venv/installed ## fail if the note is not what sql/detection gives today
+	@$(RUN) notebook --check
+
+lint: install check ## style of Python and SQL
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/sqlfluff lint sql/insights # its Flink dialect cannot parse sql/detection yet

@@ -66,6 +66,27 @@ module "detection" {
   log_retention_days     = var.log_retention_days
 }
 
+# Beside the hot path: the same rules in a notebook, to try by hand.
+module "studio" {
+  source = "./modules/studio"
+  count  = var.enable_studio ? 1 : 0
+
+  account_id = local.account_id
+  partition  = local.partition
+  region     = var.region
+
+  name                 = local.names.studio
+  database             = local.studio_database
+  note                 = "${path.root}/../notebooks/sql-flink-ecomm-notebook-1.zpln"
+  artifact_bucket_name = module.lake.bucket_names.artifact
+
+  raw_stream_name    = local.names.raw_stream
+  raw_stream_arn     = module.ingest.stream_arns.raw
+  alert_stream_name  = local.names.alert_stream
+  alert_stream_arn   = module.ingest.stream_arns.alert
+  log_retention_days = var.log_retention_days
+}
+
 # Hot path: alerts of stream 2 become incidents, metrics and notices.
 module "alerting" {
   source = "./modules/alerting"
@@ -131,4 +152,4 @@ module "insights" {
   }
 }
 
-# Here follows operations (module "operations"): Studio notebook, dashboards, keys, alarms, schedules, remote state.
+# Here follows operations (module "operations"): dashboards, keys, alarms, schedules, remote state.

@@ -14,6 +14,9 @@ locals {
   # Glue's Iceberg catalog refuses hyphens in the name of a database.
   database = replace(local.names.database, "-", "_")
 
+  # Flink's SQL would want them quoted.
+  studio_database = replace(local.names.studio_database, "-", "_")
+
   # Bucket names are shared by everybody on AWS: account and region make them ours.
   bucket_names = {
     for key in ["raw", "curated", "artifact", "result"] :

@@ -60,6 +60,16 @@ output "detector_name" {
   value       = local.names.detector
 }
 
+output "studio_name" {
+  description = "Studio notebook with the detector's rules; null without enable_studio."
+  value       = var.enable_studio ? local.names.studio : null
+}
+
+output "studio_note" {
+  description = "S3 address of the note to import there; null without enable_studio."
+  value       = one(module.studio[*].note)
+}
+
 output "alert_function_name" {
   description = "Lambda function behind stream 2."
   value       = local.names.alert_function

@@ -39,7 +39,9 @@ variable "names" {
     database         = optional(string, "my_db_ecomm")
     raw_table        = optional(string, "raw_events")
     curate_job       = optional(string, "ecomm-curate-events")
-    detector         = optional(string, "ecomm-streaming-app-v1")
+    detector         = optional(string, "ecomm-streaming-app-v1-detector")
+    studio           = optional(string, "ecomm-streaming-app-v1")
+    studio_database  = optional(string, "my_db_ecomm_studio")
     alert_function   = optional(string, "ecomm-detect-high-event-volume")
     failure_queue    = optional(string, "ecomm-alert-failures")
     incident_table   = optional(string, "ddb-ecommerce-tab-1")
@@ -143,6 +145,14 @@ variable "burst_window_s" {
   default     = 10
 }
 
+# Studio
+
+variable "enable_studio" {
+  description = "Make the Studio notebook. Costs nothing until somebody starts it, then about $0.44 per hour until it is stopped: $0.11 for each of two KPUs for its cells, one for orchestration and one for the notebook."
+  type        = bool
+  default     = true
+}
+
 # Alerting
 
 variable "alert_function_package" {
@@ -182,7 +192,7 @@ variable "alert_maximum_record_age_s" {
 }
 
 variable "alert_parallelization_factor" {
-  description = "Concurrent calls of the alert function per shard; one user's alerts stay in order."
+  description = "Concurrent calls of the alert function per shard; one subject's alerts stay in order."
   type        = number
   default     = 1
 }

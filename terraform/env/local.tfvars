@@ -12,6 +12,9 @@ raw_stream_shard_count = 2
 # The local cloud runs the detector itself: the emulator knows the application, but has no Flink.
 start_detector = false
 
+# The emulator has no Studio notebooks.
+enable_studio = false
+
 # A demo does not wait five minutes for its raw objects, nor one for a checkpoint.
 delivery_buffer_mb     = 5
 delivery_buffer_s      = 5

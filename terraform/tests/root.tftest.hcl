@@ -28,11 +28,13 @@ run "seed_names_by_default" {
       output.raw_stream_name, output.alert_stream_name, output.delivery_stream_name, output.database, output.raw_table,
       output.curate_job_name, output.detector_name, output.alert_function_name, output.alert_function_log_group,
       output.incident_table_name, output.metric_namespace, output.metric_name, output.workgroup_name, output.region,
+      output.studio_name, local.studio_database,
       ] == [
       "ecommerce-raw-user-activity-stream-1", "ecommerce-raw-user-activity-stream-2", "ecommerce-raw-delivery-stream-1",
-      "my_db_ecomm", "raw_events", "ecomm-curate-events", "ecomm-streaming-app-v1", "ecomm-detect-high-event-volume",
+      "my_db_ecomm", "raw_events", "ecomm-curate-events", "ecomm-streaming-app-v1-detector", "ecomm-detect-high-event-volume",
       "/aws/lambda/ecomm-detect-high-event-volume", "ddb-ecommerce-tab-1", "ecommerce-namespace-1",
       "ecomm-user-high-volume-events", "ecommerce-insights", "us-east-1",
+      "ecomm-streaming-app-v1", "my_db_ecomm_studio",
     ]
     error_message = "Names differ from the seed's."
   }
@@ -56,6 +58,11 @@ run "seed_names_by_default" {
   assert {
     condition     = local.bucket_arns.raw == "arn:aws:s3:::ecommerce-raw-123456789012-us-east-1"
     error_message = "Raw bucket ARN: ${local.bucket_arns.raw}"
+  }
+
+  assert {
+    condition     = local.names.studio != local.names.detector && local.studio_database != local.database
+    error_message = "Managed Flink takes one name once, and the notebook's tables must not replace the lake's."
   }
 }
 
@@ -114,7 +121,7 @@ run "each_component_gets_its_own" {
       },
       {
         ListLogGroups    = ["arn:aws:logs:us-east-1:123456789012:log-group:*"]
-        ListLogStreams   = ["arn:aws:logs:us-east-1:123456789012:log-group:/aws/kinesis-analytics/ecomm-streaming-app-v1:log-stream:*"]
+        ListLogStreams   = ["arn:aws:logs:us-east-1:123456789012:log-group:/aws/kinesis-analytics/ecomm-streaming-app-v1-detector:log-stream:*"]
         ReadCode         = ["arn:aws:s3:::ecommerce-artifact-123456789012-us-east-1/detector/*"]
         ReadRawStream    = [local.stream_arns.raw]
         WriteAlertStream = [local.stream_arns.alert]
@@ -140,6 +147,44 @@ run "each_component_gets_its_own" {
       },
     ])
     error_message = "A component was given another one's resources: ${jsonencode([module.ingest.policy, module.detection.policy, module.alerting.policy, module.lake.policy])}"
+  }
+}
+
+run "studio_gets_the_streams_and_a_database_of_its_own" {
+  command = plan
+
+  assert {
+    condition = jsonencode({
+      for statement in jsondecode(one(module.studio[*].policy)).Statement :
+      statement.Sid => sort(flatten([statement.Resource])) if contains(["ReadStreams", "WriteAlertStream", "WriteTables"], statement.Sid)
+      }) == jsonencode({
+      ReadStreams      = [local.stream_arns.raw, local.stream_arns.alert]
+      WriteAlertStream = [local.stream_arns.alert]
+      WriteTables = [
+        "arn:aws:glue:us-east-1:123456789012:catalog",
+        "arn:aws:glue:us-east-1:123456789012:database/my_db_ecomm_studio",
+        "arn:aws:glue:us-east-1:123456789012:table/my_db_ecomm_studio/*",
+      ]
+    })
+    error_message = "The notebook was given another one's resources: ${one(module.studio[*].policy)}"
+  }
+
+  assert {
+    condition     = output.studio_note == "s3://ecommerce-artifact-123456789012-us-east-1/notebooks/sql-flink-ecomm-notebook-1.zpln"
+    error_message = "Note: ${output.studio_note}"
+  }
+}
+
+run "studio_can_be_left_out" {
+  command = plan
+
+  variables {
+    enable_studio = false
+  }
+
+  assert {
+    condition     = length(module.studio) == 0 && output.studio_name == null && output.studio_note == null
+    error_message = "Without enable_studio nothing of it may be made."
   }
 }
 
