@@ -11,6 +11,8 @@ BURSTS ?= 5
 SPEED  ?=
 TIME   ?= now
 ARGS   ?=
+# Who attacks in DATA, for score: {"attackers": {"<user_id>": {"scenario": ...}}}.
+LABELS ?=
 # Days (UTC, included) for etl: of arrival, default today. For insights: of the events, default all.
 FROM   ?=
 TO     ?=
@@ -39,7 +41,7 @@ export CHECKPOINT_DISABLE := 1
 .DEFAULT_GOAL := help
 .PHONY: help require data-file access aws install build demo up down status simulate upload drain etl insights \
         init plan deploy destroy test test-unit test-terraform test-simulator test-detection \
-        test-glue test-notebook test-e2e bench-simulator \
+        test-glue test-notebook test-e2e bench-simulator bench-detector score \
         notebook check lint format clean
 
 help: ## list all tasks
@@ -171,12 +173,12 @@ $(TOOLS)/trino/installed: src/local_cloud/trino/pom.xml | $(UV) $(TOOLS)/spark-j
 $(TOOLS)/notebook-jars/installed: tests/integration/notebook/pom.xml | $(TOOLS)/trino/installed
 	@echo "installing readers of the note" && rm -rf $(@D) && $(MAVEN) -f $< package -Dtarget=$(CURDIR)/$(@D) && touch $@
 
-terraform/.terraform/installed: terraform/versions.tf $(wildcard terraform/modules/*/*.tf)
+terraform/.terraform/installed: terraform/versions.tf $(wildcard terraform/modules/*/*.tf terraform/tests/*.tftest.hcl)
 	@echo "installing Terraform's provider" && terraform -chdir=terraform init -input=false -no-color > /dev/null && touch $@
 
 build: build/detector.zip ## build what Terraform deploys: build/detector.zip, build/lambda_alert.zip
 
-PACKAGED := src/build_packages.py src/detector/main.py $(wildcard sql/detection/*.sql sql/detection/rules/*.sql) \
+PACKAGED := src/build_packages.py src/detector/main.py $(wildcard sql/detection/*.sql sql/detection/*/*.sql) \
             $(wildcard src/lambda_alert/*.py) src/lambda_alert/uv.lock
 
 build/detector.zip: src/detector/target/pyflink-dependencies.jar $(PACKAGED) | $(INSTALLED)
@@ -215,8 +217,14 @@ test-notebook: install $(TOOLS)/notebook-jars/installed ## the note in Zeppelin'
 test-e2e: install build ## the whole platform on the local stack
 	.venv/bin/pytest tests/e2e
 
+score: .venv/installed src/detector/.venv/installed ## recall, precision and false alarms of the rules beside the seed's, in build/score (DATA=, LABELS=)
+	@$(RUN) detector.score $(if $(filter-out $(LOOK_ALIKE),$(DATA)),--data "$(DATA)") $(if $(LABELS),--labels "$(LABELS)")
+
 bench-simulator: install ## the simulator beside other senders, in build/bench/simulator.json
 	PYTHONPATH=src .venv/bin/python bench/simulator.py
+
+bench-detector: install ## what the rules cost on both state backends, in build/bench/detector.json
+	src/detector/.venv/bin/python bench/detector.py
 
 notebook: .venv/installed ## write the Studio notebook's note, notebooks/*.zpln, from sql/detection
 	@$(RUN) notebook

@@ -61,8 +61,8 @@ module "detection" {
   start_position         = var.detector_start_position
   checkpoint_interval_ms = var.checkpoint_interval_ms
   alert_sink_options     = var.alert_sink_options
-  burst_threshold        = var.burst_threshold
-  burst_window_s         = var.burst_window_s
+  values                 = var.detection
+  sql_folder             = "${path.root}/../sql/detection"
   log_retention_days     = var.log_retention_days
 }
 

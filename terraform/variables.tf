@@ -133,16 +133,10 @@ variable "alert_sink_options" {
   default     = { "sink.flush-buffer.timeout" = "200" }
 }
 
-variable "burst_threshold" {
-  description = "Rule burst: more events than this within the window are a bot."
-  type        = number
-  default     = 5
-}
-
-variable "burst_window_s" {
-  description = "Rule burst: length of the window that ends with each event."
-  type        = number
-  default     = 10
+variable "detection" {
+  description = "Thresholds and windows that shall differ from the defaults, which stand in the headers of sql/detection. By file and name, such as { burst = { threshold = 8 } }."
+  type        = map(map(number))
+  default     = {}
 }
 
 # Studio

@@ -1,4 +1,5 @@
 -- title: Shoppers' events, as they stand in stream 1
+-- max_ahead_s: 60
 -- Stream name, region and position come with the application's property group `table.raw_events`.
 create table raw_events (
   event_time    string,
@@ -11,10 +12,21 @@ create table raw_events (
   user_id       bigint,
   user_session  string,
   txn_timestamp timestamp_ltz(3),
-  -- A null event time would end the whole job, even with ignore-parse-errors: it becomes 1970 here, and the rules leave
-  -- it out. It is not lost: the curated lake puts the record into quarantine with the reason.
-  event_at as coalesce(txn_timestamp, to_timestamp_ltz(0, 3)),
-  watermark for event_at as event_at - interval '2' second
+  -- Times count by whole seconds, as the data set has them. 1970 where there is none to go by, and the rules leave it
+  -- out: a null would end the whole job, even with ignore-parse-errors; a time more than ${max_ahead_s} s ahead of the
+  -- clock would make all others late until then. Neither is lost: the curated lake holds the event, or its quarantine the
+  -- record and the reason.
+  event_at as to_timestamp_ltz(
+    case
+      when txn_timestamp between to_timestamp_ltz(0, 3) and timestampadd(second, ${max_ahead_s}, current_timestamp)
+        -- From 2000 on, whose Unix time is this: the difference is a number of 32 bits, enough until 2068.
+        then 946684800 + cast(timestampdiff(second, to_timestamp_ltz(946684800, 0), txn_timestamp) as bigint)
+      else 0
+    end,
+    0
+  ),
+  -- Two seconds of delay, and the one that is cut off.
+  watermark for event_at as event_at - interval '3' second
 ) with (
   'connector' = 'kinesis',
   'format' = 'json',

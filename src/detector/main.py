@@ -1,59 +1,146 @@
-"""Submits the SQL files of sql/detection as one Flink job: the entry point of the Managed Flink application.
+"""The detector, Shopstream's Managed Flink application: every rule of sql/detection in one Flink SQL job.
 
-The application's property groups, which Terraform sets, fill in what differs between deployments:
+Managed Flink runs `main.py` from the application's zip, with the SQL beside it. What is set for the application is read
+from /etc/flink/application_properties.json:
 
-- `table.config`: options of Flink's table runtime,
-- `table.<table>`: connector options of that table (stream, region, position),
-- `rule.<rule>`: the values of the `${placeholders}` in sql/detection/rules/<rule>.sql.
+- group `table.<name>`: connector options of a table of source.sql or sink.sql
+- group `table.config`: options of Flink's table runtime
+- group `values.<name>`: values of <name>.sql, a rule for instance, that shall differ from those in its header
+
+https://docs.aws.amazon.com/managed-flink/latest/java/how-python-creating.html
 """
 
 import json
 import os
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 
-from pyflink.table import EnvironmentSettings, StatementSet, TableEnvironment, TableResult
+if TYPE_CHECKING:  # the headers are read where there is no Flink
+    from pyflink.table import StatementSet, TableEnvironment
 
-SQL = Path(__file__).resolve().parent / "sql" / "detection"
-
-# Managed Flink puts the property groups here:
-# https://docs.aws.amazon.com/managed-flink/latest/java/how-properties.html
 PROPERTIES = "/etc/flink/application_properties.json"
+# In the zip, sql/ lies beside this file; in the repository, two folders above it.
+SQL = next(
+    folder / "sql" / "detection"
+    for folder in (Path(__file__).resolve().parent, Path(__file__).resolve().parents[2])
+    if (folder / "sql" / "detection").is_dir()
+)
+# What the SQL is written for; the group `table.config` goes before.
+OPTIONS = {
+    "table.local-time-zone": "UTC",
+    # Of alerts.sql's last rows, which never expire by themselves: longer than the longest window and quiet_s.
+    "table.exec.state.ttl": "1 h",
+    # A shard without traffic must not hold back the watermark of the others.
+    "table.exec.source.idle-timeout": "5 s",
+    # All rules share one scan and the views, though each reads other columns of them.
+    "table.optimizer.reuse-optimize-block-with-digest-enabled": "true",
+    # A second has few rows of a key: to aggregate them first where they arise costs more than it saves.
+    "table.optimizer.agg-phase-strategy": "ONE_PHASE",
+    "pipeline.object-reuse": "true",
+}
+HEADER_LINE = re.compile(r"-- (\w+): (.*)")
+NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+
+Groups = Mapping[str, Mapping[str, str]]
 
 
-def main() -> TableResult:
-    """Returns the running job's handle; all rules share one scan of the source."""
+def main() -> None:
+    """Starts the job with the application's properties."""
+    from pyflink.table import EnvironmentSettings, TableEnvironment
+
     groups = read_property_groups(Path(os.environ.get("APPLICATION_PROPERTIES", PROPERTIES)))
     env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
+    refuse_shared_subtasks(groups["table.raw_events"], int(env.get_config().get("parallelism.default", "1")))
     create_tables(env, SQL, groups)
     return rules(env, SQL, groups).execute()
 
 
-def read_property_groups(file: Path) -> dict[str, dict[str, str]]:
+def read_property_groups(file: Path) -> Groups:
     """Returns {group id: {key: value}} of an application_properties.json."""
     return {group["PropertyGroupId"]: group["PropertyMap"] for group in json.loads(file.read_text())}
 
 
-def create_tables(env: TableEnvironment, sql: Path, groups: dict[str, dict[str, str]]) -> None:
+def create_tables(env: "TableEnvironment", sql: Path, groups: Groups) -> None:
     """Sets the options of the runtime, and creates source and sink from the files in `sql`."""
-    for option, value in groups.get("table.config", {}).items():
+    for option, value in (OPTIONS | dict(groups.get("table.config", {}))).items():
         env.get_config().set(option, value)
-    for file in (sql / "source.sql", sql / "sink.sql"):
-        env.execute_sql(file.read_text())
+    for name in ("source", "sink"):
+        env.execute_sql(fill_in(sql / f"{name}.sql", values(sql, groups)[name]))
     for table in env.list_tables():
         if options := groups.get(f"table.{table}"):
             env.execute_sql(alter_table(table, options))
 
 
-def rules(env: TableEnvironment, sql: Path, groups: dict[str, dict[str, str]]) -> StatementSet:
-    """Returns all rules in `sql` as one job, not yet running."""
+def rules(env: "TableEnvironment", sql: Path, groups: Groups, only: Collection[str] = ()) -> "StatementSet":
+    """Returns the rules in `sql`, all or `only` some, as one job, not yet running.
+
+    ValueError if a property sets what no file knows.
+    """
+    known = values(sql, groups)
+    for folder in ("views", "rules"):
+        for file in sorted((sql / folder).glob("*.sql")):
+            env.execute_sql(fill_in(file, known[file.stem]))
     statements = env.create_statement_set()
-    for file in sorted((sql / "rules").glob("*.sql")):
-        statements.add_insert_sql(fill_in(file, groups.get(f"rule.{file.stem}", {})))
+    # A statement for each rule: of one that unites them, Flink computes the shared views anew for each rule.
+    for rule in sorted(file.stem for file in (sql / "rules").glob("*.sql")):
+        if not only or rule in only:
+            finding = {"findings": f"select * from {rule}"}
+            statements.add_insert_sql(fill_in(sql / "alerts.sql", known["alerts"] | finding))
     return statements
 
 
-def alter_table(table: str, options: dict[str, str]) -> str:
+def findings(sql: Path) -> str:
+    """Returns the query of what all rules in `sql` find, which alerts.sql can read as well."""
+    return " union all ".join(f"select * from {file.stem}" for file in sorted((sql / "rules").glob("*.sql")))
+
+
+def header(file: Path) -> dict[str, str]:
+    """Returns what a file says of itself in its first lines, `-- key: value`."""
+    matches = (HEADER_LINE.fullmatch(line) for line in file.read_text().splitlines())
+    return {match[1]: match[2] for match in matches if match}
+
+
+def values(sql: Path, groups: Groups) -> dict[str, dict[str, str]]:
+    """Returns each file's values by its name: the numbers in its header, or what a property group says instead.
+
+    A rule whose header names a view as its `window` has that view's values too. ValueError names what is set but
+    unknown, or no number.
+    """
+    headers = {file.stem: header(file) for file in sorted(sql.rglob("*.sql"))}
+    known = {
+        name: {key: value for key, value in lines.items() if NUMBER.fullmatch(value)} for name, lines in headers.items()
+    }
+    for group, changes in groups.items():
+        if not group.startswith("values."):
+            continue
+        own = known.get(name := group.removeprefix("values."))
+        if not own:
+            named = ", ".join(name for name, own in known.items() if own)
+            raise ValueError(f"property group '{group}' is for none of {named}: mend Terraform's variable detection")
+        for key, value in changes.items():
+            if key not in own or not NUMBER.fullmatch(value):
+                raise ValueError(
+                    f"property group '{group}' sets {key} to '{value}', but {name}.sql takes numbers for "
+                    f"{', '.join(own)}: mend Terraform's variable detection"
+                )
+        own.update(changes)
+    shared = {name: known.get(lines.get("window", ""), {}) for name, lines in headers.items()}
+    return {name: shared[name] | own for name, own in known.items()}
+
+
+def fill_in(file: Path, known: Mapping[str, str]) -> str:
+    """Returns the file's SQL with its values. `<name>_before` is one less: both ends of SQL's RANGE are closed."""
+    before = {f"{name}_before": str(int(value) - 1) for name, value in known.items() if name.endswith("_s")}
+    try:
+        return Template(file.read_text()).substitute(known | before)
+    except KeyError as missing:
+        raise ValueError(f"{file.name} needs the value {missing}: give its default in a line of its header") from None
+
+
+def alter_table(table: str, options: Mapping[str, str]) -> str:
     """Returns the statement that sets connector options on a table."""
     pairs = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in sorted(options.items()))
     return f"alter table {table} set ({pairs})"
@@ -64,15 +151,37 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def fill_in(rule: Path, values: dict[str, str]) -> str:
-    """Returns the rule's SQL with its placeholders filled; ValueError names one that no property sets."""
-    try:
-        return Template(rule.read_text()).substitute(values)
-    except KeyError as missing:
-        raise ValueError(
-            f"{rule.name} needs the value {missing}, but property group 'rule.{rule.stem}' sets "
-            f"{sorted(values) or 'nothing'}: add it to the application's properties in terraform/modules/detection"
-        ) from None
+def refuse_shared_subtasks(options: Mapping[str, str], parallelism: int) -> None:
+    """Raises RuntimeError if two open shards of the stream would be read by one subtask.
+
+    A subtask has one watermark. While a backlog is read, the faster shard's watermark makes the slower shard's events
+    late, and what is late is dropped: alerts would be missing in silence. Shards and assignment are asked of the
+    connector itself.
+    """
+    from pyflink.java_gateway import get_gateway
+
+    jvm = get_gateway().jvm
+    kinesis = jvm.org.apache.flink.streaming.connectors.kinesis
+    properties = jvm.java.util.Properties()
+    for name in ("aws.region", "aws.endpoint"):
+        if name in options:
+            properties.setProperty(name, options[name])
+    asked = jvm.java.util.HashMap()
+    asked.put(options["stream"], None)
+    shards = kinesis.proxy.KinesisProxy.create(properties).getShardList(asked)
+    assigner = kinesis.util.UniformShardAssigner()
+    subtasks: dict[int, list[str]] = {}
+    for shard in shards.getRetrievedShardListOfStream(options["stream"]):
+        if not shard.isClosed():
+            subtask = assigner.assign(shard, parallelism) % parallelism
+            subtasks.setdefault(subtask, []).append(shard.getShard().getShardId())
+    if shared := [names for names in subtasks.values() if len(names) > 1]:
+        raise RuntimeError(
+            f"stream {options['stream']} has {sum(map(len, subtasks.values()))} open shards, and with parallelism "
+            f"{parallelism} one subtask would read {' and '.join(shared[0])}, whose events would make each other late: "
+            "give the stream shards of equal size (aws kinesis update-shard-count), set raw_stream_shard_count to "
+            "their number and deploy"
+        )
 
 
 if __name__ == "__main__":

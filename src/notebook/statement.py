@@ -4,9 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from string import Template
 
-SQL_FOLDER = Path(__file__).parents[2] / "sql" / "detection"
+from detector import main as detector
+
+SQL_FOLDER = detector.SQL
 
 # Where two statements do not need each other, this order tells the story.
 ORDER = ("source.sql", "sink.sql", "views/*.sql", "rules/*.sql", "alerts.sql")
@@ -32,9 +33,8 @@ class Statement:
     @classmethod
     def read(cls, folder: Path, path: Path) -> "Statement":
         """The statement in a file of the folder: comment lines first, then one statement."""
-        file, text = path.relative_to(folder).as_posix(), path.read_text(encoding="utf-8").strip()
-        text = fill_in(file, text, defaults(path.stem, _split(text)[0]))
-        header, notes, sql = _split(text)
+        file = path.relative_to(folder).as_posix()
+        header, notes, sql = _split(fill_in(folder, path).strip())
         if "title" not in header:
             raise StatementError(f"{file}: no line `-- title: …`; a file begins with it.")
         if not sql or ";" in _NOT_CODE.sub("", sql):
@@ -63,24 +63,15 @@ class Statement:
         return "\n\n".join(part for part in parts if part)
 
 
-def defaults(name: str, header: Mapping[str, str]) -> Mapping[str, str]:
-    """Returns the values of the placeholders in the file of that name: only here is known where they come from."""
-    # terraform/variables.tf holds burst's: burst_threshold, burst_window_s; the rest terraform/modules/detection.
-    burst = {"threshold": "5", "window_s": "10", "lookback_s": "9.999"}
-    return {**(burst if name == "burst" else {}), **header}
-
-
-def fill_in(file: str, text: str, values: Mapping[str, str]) -> str:
-    """Returns the text with its placeholders filled: Zeppelin would make a form of each that remains."""
+def fill_in(folder: Path, path: Path) -> str:
+    """Returns the file's text as the detector fills it with its defaults: Zeppelin would make a form of `${x}`."""
     try:
-        return Template(text).substitute(values)
-    except KeyError as missing:
-        raise StatementError(
-            f"{file}: no value for placeholder {missing}; its header gives {', '.join(values) or 'nothing'}. "
-            "Write `-- <placeholder>: <default>` into the header."
-        ) from None
+        known = detector.values(folder, {})[path.stem]
+        return detector.fill_in(path, known | {"findings": detector.findings(folder)})
     except ValueError as error:
-        raise StatementError(f"{file}: {error}; placeholders are ${{name}}, a dollar sign itself is $$.") from None
+        raise StatementError(
+            f"{path.relative_to(folder).as_posix()}: {error}; placeholders are ${{name}}, a dollar sign itself is $$."
+        ) from None
 
 
 def all_statements(folder: Path = SQL_FOLDER) -> list[Statement]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from detector import main as detector
 from notebook.statement import SQL_FOLDER, Statement, StatementError, all_statements
 
 NAME = "sql-flink-ecomm-notebook-1"
@@ -26,12 +27,11 @@ OPTIONS = {
 # Options of the detector's connector (4.3) that the Studio's (1.15) does not know: it would pass over them in silence.
 UNKNOWN_OPTIONS = ("scan.shard-assigner",)
 
-# As at the detector (terraform/modules/detection). Without spaces and quotes both Zeppelin and Flink can read them.
-# Zeppelin forgets them at the end of a cell.
+# As at the detector, whose further options only make it faster. Without spaces and quotes both Zeppelin and Flink can
+# read them. Zeppelin forgets them at the end of a cell.
 SETTINGS = {
-    "table.exec.source.idle-timeout": "5s",
-    "table.exec.state.ttl": "1h",
-    "table.local-time-zone": "UTC",
+    option: detector.OPTIONS[option].replace(" ", "")
+    for option in ("table.exec.source.idle-timeout", "table.exec.state.ttl", "table.local-time-zone")
 }
 
 # Two jobs, the rules' and the chart's, share the notebook's few slots (terraform/modules/studio).

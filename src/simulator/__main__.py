@@ -1,4 +1,4 @@
-"""The command line, `python -m simulator replay|generate|compare|upload`.
+"""The command line, `python -m simulator replay|generate|attack|compare|upload`.
 
 Exit codes: 0 done, 1 not every event acknowledged, 2 bad input, 130 Ctrl-C.
 """
@@ -24,6 +24,7 @@ from simulator.compare import compare as compare_files
 from simulator.generate import DEFAULT, LookAlike, Traffic, write
 from simulator.kinesis import SendError, Stream, Writer, connect, explain
 from simulator.replay import Pace, Replay, Resume, Selection, Summary, write_ledger
+from simulator.scenarios import CONTROLS, SCENARIOS, Lab, ScenarioError, limits, mix, survey
 from simulator.sinks import AggregatingSink, FileSink, Sink, StreamSink
 from simulator.source import Malformed, Source, SourceError
 from simulator.upload import UploadError, progress, send, uploads
@@ -36,6 +37,8 @@ TRAFFIC = {
     "unsorted": "unsorted_share",
     "late": "late_share",
     "checkout_items": "checkout_items",
+    "tabs": "tabs",
+    "burst_limit": "burst_limit",
 }
 
 
@@ -46,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return options.run(options)
     except SendError as error:
         return _fail(error, NOT_ACKNOWLEDGED)
-    except (SourceError, AttackError) as error:
+    except (SourceError, AttackError, ScenarioError) as error:
         return _fail(error, BAD_INPUT)
     except (BotoCoreError, ClientError) as error:  # an output on S3
         return _fail(explain(error), NOT_ACKNOWLEDGED)
@@ -218,6 +221,16 @@ def _traffic(options: argparse.Namespace) -> Traffic:
     return Traffic(**{field: value for field, value in chosen.items() if value is not None})
 
 
+def attack(options: argparse.Namespace) -> int:
+    source = Source(options.data)
+    lab = Lab(survey(source, Random(options.seed)), limits(), options.seed)
+    for scenario in options.scenarios:
+        lab.add(scenario, [1.0] if scenario in CONTROLS else options.intensity or [2.0], options.attackers)
+    rows = mix(source, lab, options.out, options.labels)
+    print(f"{options.out}: {rows:,} events, {len(lab.attackers):,} attackers", file=sys.stderr)
+    return 0
+
+
 def compare(options: argparse.Namespace) -> int:
     print(compare_files(options.data, options.limit), end="")
     return 0
@@ -316,6 +329,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_traffic(command)
 
+    command = commands.add_parser("attack", help="mix labelled attackers into a file of events")
+    command.set_defaults(run=attack)
+    known = [*SCENARIOS, *CONTROLS]
+    command.add_argument("scenarios", metavar="SCENARIO", nargs="+", choices=known, help=", ".join(known))
+    command.add_argument("--data", metavar="DATA", nargs="+", required=True, help="the traffic; inputs as of replay")
+    command.add_argument("--out", metavar="FILE", type=_out, required=True, help=".csv or .csv.gz to write")
+    command.add_argument("--labels", metavar="FILE", type=Path, required=True, help="who attacked, as JSON")
+    command.add_argument(
+        "--intensity",
+        metavar="X",
+        type=_at_least(float, 1),
+        action="append",
+        help="how loud, times the rule's threshold; may be given several times (default 2)",
+    )
+    command.add_argument(
+        "--attackers", metavar="N", type=_at_least(int, 1), default=1, help="of each scenario and intensity (default 1)"
+    )
+    command.add_argument("--seed", type=int, default=1, metavar="S", help="same seed, same attack (default 1)")
+
     command = commands.add_parser("compare", help="distributions of files side by side, as a Markdown table")
     command.set_defaults(run=compare)
     command.add_argument("data", metavar="DATA", nargs="+", help="one column each; inputs as of replay")
@@ -338,7 +370,19 @@ def _add_traffic(command: argparse.ArgumentParser) -> None:
         "--checkout-items",
         type=_at_least(int, 1),
         metavar="N",
-        help=f"most purchases of a session in one second; above 5 they are bursts (default {DEFAULT.checkout_items})",
+        help=f"most purchases of a session in one second (default {DEFAULT.checkout_items})",
+    )
+    command.add_argument(
+        "--tabs",
+        type=_at_least(int, 2),
+        metavar="N",
+        help=f"most products that open at once, each in a tab (default {DEFAULT.tabs})",
+    )
+    command.add_argument(
+        "--burst-limit",
+        type=_at_least(int, 1),
+        metavar="N",
+        help=f"most different events of a visitor in 10 s: who would do more waits (default {DEFAULT.burst_limit})",
     )
 
 

@@ -27,8 +27,8 @@ variables {
   start_position         = "TRIM_HORIZON"
   checkpoint_interval_ms = 60000
   alert_sink_options     = { "sink.flush-buffer.timeout" = "200" }
-  burst_threshold        = 5
-  burst_window_s         = 10
+  values                 = { burst = { threshold = 8 }, source = { max_ahead_s = 30 } }
+  sql_folder             = "../sql/detection"
   log_retention_days     = 14
 }
 
@@ -45,19 +45,15 @@ run "detection" {
       group.property_group_id => group.property_map
       }) == jsonencode({
       "kinesis.analytics.flink.run.options" = { jarfile = "lib/pyflink-dependencies.jar", python = "main.py" }
-      "rule.burst"                          = { lookback_s = "9.999", threshold = "5", window_s = "10" }
       "table.alerts"                        = { "aws.region" = "us-east-1", "sink.flush-buffer.timeout" = "200", stream = "alert-stream" }
-      "table.config" = {
-        "table.exec.source.idle-timeout" = "5 s"
-        "table.exec.state.ttl"           = "1 h"
-        "table.local-time-zone"          = "UTC"
-      }
       "table.raw_events" = {
         "aws.region"                          = "us-east-1"
         "scan.shard.discovery.intervalmillis" = "1000"
         "scan.stream.initpos"                 = "TRIM_HORIZON"
         stream                                = "raw-stream"
       }
+      "values.burst"  = { threshold = "8" }
+      "values.source" = { max_ahead_s = "30" }
     })
     error_message = "Property groups: ${jsonencode(local.property_groups)}"
   }
@@ -148,8 +144,7 @@ run "endpoint_and_window_are_values" {
   variables {
     kinesis_endpoint   = "https://vpce-1.kinesis.us-east-1.vpce.amazonaws.com"
     alert_sink_options = { "sink.http-client.protocol.version" = "HTTP1_1" }
-    burst_threshold    = 8
-    burst_window_s     = 30
+    values             = {}
   }
 
   assert {
@@ -162,7 +157,35 @@ run "endpoint_and_window_are_values" {
   }
 
   assert {
-    condition     = jsonencode(local.property_groups["rule.burst"]) == jsonencode({ lookback_s = "29.999", threshold = "8", window_s = "30" })
-    error_message = "Rule burst: ${jsonencode(local.property_groups["rule.burst"])}"
+    condition     = !anytrue([for name in keys(local.property_groups) : startswith(name, "values.")])
+    error_message = "The defaults stand in the SQL alone: ${jsonencode(local.property_groups)}"
   }
+}
+
+run "a_rule_that_is_not_there_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/detection"
+  }
+
+  variables {
+    values = { brust = { threshold = 8 } }
+  }
+
+  expect_failures = [aws_kinesisanalyticsv2_application.detector]
+}
+
+run "a_value_that_a_rule_does_not_have_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/detection"
+  }
+
+  variables {
+    values = { burst = { treshold = 8 } }
+  }
+
+  expect_failures = [aws_kinesisanalyticsv2_application.detector]
 }

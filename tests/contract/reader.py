@@ -82,6 +82,18 @@ def physical_columns(create_table: str) -> list[tuple[str, str]]:
     return [(name, type_) for name, type_ in columns if name != "watermark" and not type_.startswith("as ")]
 
 
+def selected_columns(statement: str) -> dict[str, str]:
+    """Returns {column: expression} of the outermost select, in its order; a column that is not computed is its own."""
+    depth, flat = 0, ""  # what is in brackets stays, but its words become others
+    for letter in statement:
+        depth += (letter == "(") - (letter == ")")
+        flat += "." if depth and letter == " " else letter
+    begin = flat.rindex(" select ") + len(" select ")
+    columns = split_list(statement[begin : flat.index(" from ", begin)])
+    pairs = [column.rpartition(" as ") for column in columns]
+    return {name: expression or name for expression, _, name in pairs}
+
+
 def split_list(text: str) -> list[str]:
     """Returns the parts between commas, up to the bracket that closes the list or to the end."""
     parts, depth = [""], 0

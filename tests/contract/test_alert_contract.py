@@ -5,15 +5,17 @@ import re
 from dataclasses import MISSING, asdict, fields
 
 import pytest
-from reader import ROOT, conforms, contract, golden, physical_columns, split_list, sql
+from reader import ROOT, conforms, contract, golden, physical_columns, selected_columns, sql
 
+from detector.main import fill_in, header, values
 from lambda_alert.alert import Alert, MalformedAlert, parse
 
 FIELDS = contract("alert")
 NAMES = [field["name"] for field in FIELDS]
 GOOD = golden("alert_good")
 BAD = golden("alert_bad")
-RULES = sorted(file.stem for file in (ROOT / "sql/detection/rules").glob("*.sql"))
+SQL = ROOT / "sql/detection"
+RULES = sorted(file.stem for file in (SQL / "rules").glob("*.sql"))
 
 # Subjects that are none.
 WRONG = [
@@ -94,26 +96,54 @@ class TestDetector:
         (key,) = (field["name"] for field in FIELDS if "partition key" in field["meaning"])
         assert f") partitioned by ({key}) with (" in sql("sink.sql")
 
-    @pytest.mark.parametrize("rule", RULES)
-    def test_rule_fills_the_columns_in_their_order(self, rule: str) -> None:
+    def test_alerts_fill_the_columns_in_their_order(self) -> None:
         # `insert into` goes by position: two numbers that change places fail nowhere else.
-        assert sql(f"rules/{rule}.sql").startswith("insert into alerts ")
-        assert list(selected(rule)) == NAMES
+        assert sql("alerts.sql").startswith("insert into alerts ")
+        assert list(selected_columns(sql("alerts.sql"))) == NAMES
 
-    @pytest.mark.parametrize("rule", RULES)
-    def test_rule_goes_by_the_name_of_its_file(self, rule: str) -> None:
-        assert selected(rule)["rule"] == f"'{rule}'"
-
-    @pytest.mark.parametrize("rule", RULES)
-    def test_rule_makes_the_alert_id_of_the_columns_that_the_contract_names(self, rule: str) -> None:
+    def test_alert_id_is_made_of_the_columns_that_the_contract_names(self) -> None:
         (unit,) = (field["unit"] for field in FIELDS if field["name"] == "alert_id")
-        columns = selected(rule)
+        columns = selected_columns(sql("alerts.sql"))
         parts = ", ".join(columns[name] for name in unit.split(":"))
-        assert columns["alert_id"] == f"concat_ws( ':', {parts} )"
+        assert columns["alert_id"].replace("( ", "(").replace(" )", ")") == f"concat_ws(':', {parts})"
 
 
-def selected(rule: str) -> dict[str, str]:
-    """Returns {column: expression} of what a rule inserts, in its order; a column that is not computed is its own."""
-    columns = split_list(sql(f"rules/{rule}.sql").rpartition(") select ")[2].rpartition(" from ")[0])
-    pairs = [column.rpartition(" as ") for column in columns]
-    return {name: expression or name for expression, _, name in pairs}
+class TestRules:
+    def test_are_those_that_there_are(self) -> None:
+        # A rule that went missing would else go untested.
+        assert RULES == ["burst", "cart_hoarder", "product_flood", "scraper", "session_rotator", "site_surge"]
+
+    @pytest.mark.parametrize("rule", RULES)
+    def test_rule_is_a_view_by_the_name_of_its_file(self, rule: str) -> None:
+        assert sql(f"rules/{rule}.sql").startswith(f"create temporary view {rule} as ")
+
+    @pytest.mark.parametrize("rule", RULES)
+    def test_rule_gives_what_alerts_are_made_of(self, rule: str) -> None:
+        # `union all` goes by position too.
+        assert list(selected_columns(sql(f"rules/{rule}.sql"))) == [
+            *("rule", "subject", "window_start_at", "window_end_at", "num_actions_per_watermark", "threshold")
+        ]
+
+    @pytest.mark.parametrize("rule", RULES)
+    def test_rule_says_its_own_name_and_kind_of_subject(self, rule: str) -> None:
+        columns = selected_columns(sql(f"rules/{rule}.sql"))
+        assert columns["rule"] == f"'{rule}'"
+        kind = header(SQL / f"rules/{rule}.sql")["subject"]
+        assert columns["subject"] == ("'site'" if kind == "site" else f"concat('{kind}#', cast({kind}_id as string))")
+
+    @pytest.mark.parametrize("rule", RULES)
+    def test_header_says_what_people_must_know(self, rule: str) -> None:
+        lines = header(SQL / f"rules/{rule}.sql")
+        assert list(lines)[:5] == ["title", "question", "grain", "subject", "owasp"]
+        assert lines["subject"] in {"user", "product", "site"}
+        assert lines["question"].endswith("?")
+        # https://owasp.org/www-project-automated-threats-to-web-applications/: OAT-001 to OAT-021
+        assert re.fullmatch(r"OAT-0(0[1-9]|1\d|2[01]) [A-Z][A-Za-z ]+", lines["owasp"])
+        assert "window" not in lines or (SQL / f"views/{lines['window']}.sql").is_file()
+
+    @pytest.mark.parametrize("rule", RULES)
+    def test_header_has_threshold_and_window_as_whole_numbers(self, rule: str) -> None:
+        known = values(SQL, {})[rule]
+        assert known.keys() >= {"threshold", "window_s"}
+        assert all(int(known[name]) > 0 for name in known if name == "threshold" or name.endswith("_s"))
+        assert "${" not in fill_in(SQL / f"rules/{rule}.sql", known)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from detector import main as detector
 from notebook.__main__ import main
 from notebook.statement import SQL_FOLDER, Statement, StatementError, all_statements
 from notebook.studio import CHART, NAME, NOTE, OPTIONS, SETTINGS, UNKNOWN_OPTIONS, cell, render_note
@@ -17,11 +18,12 @@ FILES = {
     "  'connector' = 'kinesis',\n  'scan.shard-assigner' = 'uniform'\n)\n",
     "sink.sql": "-- title: Sink\ncreate table alerts (n int) with ('connector' = 'kinesis')\n",
     "views/a_second.sql": "-- title: Second\ncreate temporary view a_second as select n from b_first\n",
-    "views/b_first.sql": "-- title: First\ncreate temporary view b_first as select n from raw_events\n",
+    "views/b_first.sql": "-- title: First\n-- window_s: 600\n"
+    "create temporary view b_first as select n from raw_events where n > ${window_s_before}\n",
     "rules/burst.sql": "-- title: Burst\n-- question: More than ${threshold}?\n-- grain: one row per burst\n"
-    "-- owasp: OAT-011\n-- threshold: 7\n-- Why; and how.\n"
-    "create temporary view burst as select n from a_second where n > ${threshold} -- not ${threshold}; more\n",
-    "alerts.sql": "-- title: Alerts\ninsert into alerts select n from burst where 'sink; ''a_second' <> ''\n",
+    "-- owasp: OAT-011\n-- window: b_first\n-- threshold: 7\n-- Why; and how.\n"
+    "create temporary view burst as select n from a_second where n > ${threshold} -- not ${window_s}; more\n",
+    "alerts.sql": "-- title: Alerts\ninsert into alerts select n from (${findings}) where 'sink; ''a_second' <> ''\n",
 }
 
 
@@ -66,8 +68,8 @@ def test_each_statement_after_what_it_reads(folder):
 def test_header_becomes_text(folder):
     burst = Statement.read(folder, folder / "rules" / "burst.sql")
     assert burst.markdown == (
-        "### Burst\n\n**More than 7?**\n\n- grain: one row per burst\n- owasp: OAT-011\n- threshold: 7\n\n"
-        "Why; and how.\n\n`rules/burst.sql`"
+        "### Burst\n\n**More than 7?**\n\n- grain: one row per burst\n- owasp: OAT-011\n- window: b_first\n"
+        "- threshold: 7\n\nWhy; and how.\n\n`rules/burst.sql`"
     )
 
 
@@ -75,11 +77,14 @@ def test_cells_can_be_run_again(folder):
     by_file = {statement.file: cell(statement) for statement in all_statements(folder)}
     assert by_file["rules/burst.sql"] == (
         "drop temporary view if exists burst;\n"
-        "create temporary view burst as select n from a_second where n > 7 -- not 7; more;"
+        "create temporary view burst as select n from a_second where n > 7 -- not 600; more;"
     )
     assert by_file["sink.sql"].startswith("drop table if exists alerts;\ncreate table alerts")
     assert by_file["alerts.sql"].startswith("set table.exec.source.idle-timeout=5s;\n")
-    assert by_file["alerts.sql"].endswith("\ninsert into alerts select n from burst where 'sink; ''a_second' <> '';")
+    assert by_file["alerts.sql"].endswith(
+        "\ninsert into alerts select n from (select * from burst) where 'sink; ''a_second' <> '';"
+    )
+    assert by_file["views/b_first.sql"].endswith("where n > 599;")
 
 
 def test_tables_get_the_studios_options(folder):
@@ -97,6 +102,17 @@ def test_note_of_this_repository():
     assert len(kinds) == 1 + 2 * (len(list(SQL_FOLDER.rglob("*.sql"))) + 1)
     assert "${" not in text
     assert not any(option in text for option in UNKNOWN_OPTIONS)
+
+
+def test_note_has_the_detectors_statements():
+    """The cells are what src/detector/main.py runs with no value changed, word for word."""
+    known = detector.values(SQL_FOLDER, {})
+    findings = {"findings": detector.findings(SQL_FOLDER)}
+    by_file = {statement.file: statement.sql for statement in all_statements()}
+    assert len(by_file) == len(list(SQL_FOLDER.rglob("*.sql")))
+    for file, sql in by_file.items():
+        assert detector.fill_in(SQL_FOLDER / file, known[Path(file).stem] | findings).rstrip().endswith(sql)
+    assert all(f"select * from {file.stem}" in by_file["alerts.sql"] for file in SQL_FOLDER.glob("rules/*.sql"))
 
 
 def test_chart_of_alerts_by_rule_comes_last():
@@ -117,7 +133,7 @@ def test_chart_of_alerts_by_rule_comes_last():
         ("views/c.sql", "create temporary view c as select 1", "no line `-- title: …`"),
         ("views/c.sql", "-- title: C\n", "exactly one statement"),
         ("views/c.sql", "-- title: C\nselect 1; select 2", "exactly one statement"),
-        ("views/c.sql", "-- title: C\n-- limit: 3\nselect ${lmit}", r"no value for placeholder 'lmit'.*title, limit"),
+        ("views/c.sql", "-- title: C\n-- limit: 3\nselect ${lmit}", "views/c.sql: .* needs the value 'lmit'"),
         ("views/c.sql", "-- title: C\nselect '$'", "Invalid placeholder"),
         ("other/c.sql", "-- title: C\nselect 1", "no place in the note"),
         ("views/c.sql", "-- title: C\ncreate table c (n int) with ('connector' = 'kinesis')", "table c has no stream"),
@@ -156,7 +172,15 @@ def test_names_are_those_terraform_knows():
 
 
 def test_settings_are_the_detectors():
-    detector = re.sub(r"\s+=\s+", "=", (ROOT / "terraform" / "modules" / "detection" / "main.tf").read_text())
-    for option, value in SETTINGS.items():
-        spaced = re.sub(r"(?<=\d)(?=[a-z])", " ", value)
-        assert f'"{option}"="{spaced}"' in detector
+    """All that changes results, as Zeppelin can read it."""
+    assert SETTINGS == {
+        "table.exec.source.idle-timeout": "5s",
+        "table.exec.state.ttl": "1h",
+        "table.local-time-zone": "UTC",
+    }
+    only_faster = {
+        "table.optimizer.reuse-optimize-block-with-digest-enabled",
+        "table.optimizer.agg-phase-strategy",
+        "pipeline.object-reuse",
+    }
+    assert set(detector.OPTIONS) == set(SETTINGS) | only_faster

@@ -749,10 +749,11 @@ class TestMadeTraffic:
         from simulator.__main__ import TRAFFIC, _parser
 
         given = ["--duplicates", "0.1", "--unsorted", "0.2", "--late", "0.3", "--checkout-items", "9"]
+        given += ["--tabs", "7", "--burst-limit", "8"]
         of_replay = _parser().parse_args(["replay", "--look-alike", "5", "--dry-run", *given])
         of_generate = _parser().parse_args(["generate", "a.csv", *given])
         values = [[getattr(options, name) for name in TRAFFIC] for options in (of_replay, of_generate)]
-        assert values == [[0.1, 0.2, 0.3, 9]] * 2
+        assert values == [[0.1, 0.2, 0.3, 9, 7, 8]] * 2
 
     def test_bots_are_mixed_into_made_traffic_with_a_limit(self, stream: Stream, tmp_path: Path) -> None:
         labels = tmp_path / "labels.json"

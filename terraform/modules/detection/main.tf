@@ -1,7 +1,7 @@
 locals {
-  # The application applies each group by its id: `table.<name>` to the table, `table.config` to the job, `rule.<name>`
-  # to the placeholders of the rule's SQL.
-  property_groups = {
+  # The application applies each group by its id: `table.<name>` to the table, `table.config` to the job, `values.<name>`
+  # to the placeholders of that SQL file.
+  property_groups = merge({
     "kinesis.analytics.flink.run.options" = {
       python  = "main.py"
       jarfile = "lib/pyflink-dependencies.jar"
@@ -15,21 +15,18 @@ locals {
     "table.alerts" = merge(local.kinesis, var.alert_sink_options, {
       "stream" = var.alert_stream_name
     })
-    "table.config" = {
-      # A user's last event stays in state until then; long after the longest window.
-      "table.exec.state.ttl" = "1 h"
-      # A shard without traffic must not hold back the watermark of the others.
-      "table.exec.source.idle-timeout" = "5 s"
-      "table.local-time-zone"          = "UTC"
-    }
-    "rule.burst" = {
-      threshold = tostring(var.burst_threshold)
-      window_s  = tostring(var.burst_window_s)
-      # The window is (t - 10 s, t], open at its start; SQL's RANGE includes both ends. The stream's times have
-      # milliseconds, so one less is the same.
-      lookback_s = format("%.3f", var.burst_window_s - 0.001)
-    }
+    },
+    { for name, values in var.values : "values.${name}" => { for key, value in values : key => tostring(value) } },
+  )
+
+  # Where each value has its default: a line `-- <key>: <number>` of the file's header.
+  sql = {
+    for file in fileset(var.sql_folder, "**/*.sql") : trimsuffix(basename(file), ".sql") => file("${var.sql_folder}/${file}")
   }
+  unknown_values = [
+    for name, values in var.values : name
+    if !alltrue([for key in keys(values) : can(regex("(?m)^-- ${key}: [0-9.]+$", lookup(local.sql, name, "")))])
+  ]
 
   kinesis = merge(
     { "aws.region" = var.region },
@@ -109,6 +106,13 @@ resource "aws_kinesisanalyticsv2_application" "detector" {
 
   # It reads its code when it is made, and its streams when it starts.
   depends_on = [aws_iam_role_policy.detector]
+
+  lifecycle {
+    precondition {
+      condition     = length(local.unknown_values) == 0
+      error_message = "The variable detection sets what the SQL does not know, for ${join(", ", local.unknown_values)}: give names of files in sql/detection, and of the numbers in their headers."
+    }
+  }
 }
 
 # The key holds the content's hash: new code is a new object, which makes the application deploy it, and the old one

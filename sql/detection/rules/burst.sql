@@ -1,0 +1,28 @@
+-- title: Burst
+-- question: Who does more than ${threshold} things within ${window_s} seconds, which no shopper can?
+-- grain: one row per action at which the user's count is above the threshold
+-- subject: user
+-- owasp: OAT-015 Denial of Service
+-- window_s: 10
+-- threshold: 5
+create temporary view burst as
+select
+  'burst' as rule,
+  concat('user#', cast(user_id as string)) as subject,
+  timestampadd(second, -${window_s}, cast(event_at as timestamp(3))) as window_start_at,
+  cast(event_at as timestamp(3)) as window_end_at,
+  action_count as num_actions_per_watermark,
+  cast(${threshold} as bigint) as threshold
+from (
+  select
+    user_id,
+    event_at,
+    -- Follows each action, and takes in all of the same second: no boundary for a burst to hide astride. RANGE's far end
+    -- is closed, so ${window_s_before} s of whole seconds are the half-open (t - ${window_s} s, t].
+    count(*) over (
+      partition by user_id order by event_at
+      range between interval '${window_s_before}' second(3) preceding and current row
+    ) as action_count
+  from actions
+)
+where action_count > ${threshold}

@@ -1,0 +1,17 @@
+-- title: Cart hoarder
+-- question: Who puts more than ${threshold} things into the cart within the window, and buys none?
+-- grain: one row per user and window in which the user's count is above the threshold
+-- subject: user
+-- owasp: OAT-021 Denial of Inventory
+-- window: user_windows
+-- threshold: 15
+create temporary view cart_hoarder as
+select
+  'cart_hoarder' as rule,
+  concat('user#', cast(user_id as string)) as subject,
+  window_start_at,
+  window_end_at,
+  carts as num_actions_per_watermark,
+  cast(${threshold} as bigint) as threshold
+from user_windows
+where carts > ${threshold} and purchases = 0

@@ -1,0 +1,23 @@
+-- title: The rule of the blog post that this project comes from, as it stands there
+-- Only for comparison: tumbling windows, raw events instead of actions, the threshold in the text.
+insert into alerts
+select
+  concat_ws(':', 'seed', subject, date_format(window_end_at, 'yyyy-MM-dd''T''HH:mm:ss.SSS''Z''')) as alert_id,
+  'seed' as rule,
+  subject,
+  date_format(window_start_at, 'yyyy-MM-dd''T''HH:mm:ss.SSS''Z''') as window_start_at,
+  date_format(window_end_at, 'yyyy-MM-dd''T''HH:mm:ss.SSS''Z''') as window_end_at,
+  num_actions_per_watermark,
+  cast(5 as bigint) as threshold,
+  cast(1 as bigint) as level
+from (
+  select
+    concat('user#', cast(user_id as string)) as subject,
+    timestampadd(second, -1, window_start) as window_start_at,
+    timestampadd(second, -1, window_end) as window_end_at,
+    count(1) as num_actions_per_watermark
+  from table(tumble(table raw_events, descriptor(event_at), interval '10' second))
+  where user_id is not null
+  group by window_start, window_end, user_id
+  having count(1) > 5
+)

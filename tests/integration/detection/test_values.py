@@ -1,0 +1,59 @@
+"""Values that are set for the application stand in place of those in the headers."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from shop import alert, event, records
+
+Detect = Callable[..., list[dict]]
+
+
+def test_thresholds_and_windows_are_values(detect: Detect) -> None:
+    looks = [event(at, product_id=at, user_session=str(at), user_id=7) for at in (0, 50, 100, 119, 240)]
+    crowd = [event(300 + user, product_id=9, user_id=user) for user in (20, 25, 29)]
+    carts = [
+        event(at, event_type="cart", user_id=8, user_session=None, product_id=None) for at in (400, 520, 640, 1000)
+    ]
+    found = detect(
+        records(looks + crowd + carts),
+        alerts={"quiet_s": "0"},
+        burst={"threshold": "2", "window_s": "120"},
+        user_windows={"window_s": "240", "slide_s": "120"},
+        scraper={"threshold": "3", "carts_per_100": "0"},
+        session_rotator={"threshold": "1"},
+        cart_hoarder={"threshold": "0"},
+        product_flood={"threshold": "2", "window_s": "20", "slide_s": "10"},
+        site_surge={"threshold": "0", "window_s": "1", "baseline_s": "2", "least_baseline_s": "1", "factor": "1"},
+    )
+    assert found == [
+        alert("burst", "user#7", -20, 100, 3, 2),
+        alert("cart_hoarder", "user#8", 239, 479, 1, 0),
+        alert("cart_hoarder", "user#8", 359, 599, 2, 0),
+        # The window before ended where this one begins, which is quiet enough.
+        alert("cart_hoarder", "user#8", 839, 1079, 1, 0),
+        alert("product_flood", "product#9", 309, 329, 3, 2),
+        alert("scraper", "user#7", -121, 119, 4, 3),
+        alert("session_rotator", "user#7", -121, 119, 4, 1),
+    ]
+
+
+def test_a_threshold_of_0_has_levels_too(detect: Detect) -> None:
+    found = detect(records(event(at, product_id=at) for at in range(8)), burst={"threshold": "0"})
+    assert [(one["num_actions_per_watermark"], one["level"]) for one in found] == [(1, 1), (2, 2), (4, 3), (8, 4)]
+
+
+def test_how_far_ahead_of_the_clock_a_time_may_be(detect: Detect) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    lines = [
+        line
+        for at, user in ((40, 1), (86_400, 2), (40, 3))
+        for line in records([event(at, product_id=product, user_id=user) for product in range(6)], now)
+    ]
+    assert [one["subject"] for one in detect(lines)] == ["user#1", "user#3"]
+    assert detect(lines, source={"max_ahead_s": "5"}) == []
+    ahead = detect(lines, source={"max_ahead_s": "90000"})
+    assert [one["subject"] for one in ahead] == [
+        "user#1",
+        "user#2",
+        "user#3",
+    ]  # what is late counts if it is a user's first

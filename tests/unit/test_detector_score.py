@@ -1,0 +1,86 @@
+"""The score counts right: who was found, how soon, and who was accused falsely."""
+
+import json
+
+import pytest
+
+from detector.score import Alert, Attacker, ScoreError, Truth, judged, overlaps, percentile, read_labels, score, unix
+
+
+def alert(rule: str, subject: str, end: float, length: float = 10) -> Alert:
+    return Alert(rule, subject, end - length, end)
+
+
+BURSTER = Attacker("user#1", "burst", 2.0, 100, 109)
+SCRAPER = Attacker("user#2", "scraper", 2.0, 1_000, 1_600)
+
+
+def test_an_attacker_is_found_by_the_rule_of_its_scenario_during_the_attack() -> None:
+    truth = Truth([BURSTER, SCRAPER])
+    alerts = [alert("burst", "user#1", 105), alert("burst", "user#1", 108), alert("burst", "user#2", 1_100)]
+    burst, scraper = score(truth, alerts, ["burst", "scraper"])["scenarios"]
+    assert (burst["found"], burst["recall"], burst["alerts_per_attacker"]) == (1, 1.0, 2.0)
+    assert (burst["seconds_to_detect_median"], burst["seconds_to_detect_p95"]) == (5, 5)
+    assert (scraper["found"], scraper["alerts_per_attacker"]) == (0, 1.0), "another rule's alert is no proof"
+
+
+def test_the_seeds_one_rule_finds_whatever_it_reports() -> None:
+    [row] = score(Truth([SCRAPER]), [alert("seed", "user#2", 1_100)], ["seed"], same_rule=False)["scenarios"]
+    assert row["found"] == 1
+
+
+def test_intensities_are_scored_apart() -> None:
+    loud = Attacker("user#3", "burst", 5.0, 100, 109)
+    rows = score(Truth([BURSTER, loud]), [alert("burst", "user#3", 105)], ["burst"])["scenarios"]
+    assert [(row["intensity"], row["recall"]) for row in rows] == [(2.0, 0.0), (5.0, 1.0)]
+
+
+def test_whoever_did_not_attack_is_accused_falsely() -> None:
+    truth = Truth([BURSTER], helpers={"user#8"}, controls={"user#6"}, buyers={"user#5"})
+    alerts = [
+        *(alert("burst", "user#1", 105), alert("burst", "user#8", 50)),
+        *(alert("burst", "user#5", 105), alert("burst", "user#6", 105), alert("burst", "user#7", 105)),
+        *(alert("product_flood", "product#9", 105), alert("site_surge", "site", 105)),
+    ]
+    one = judged(truth, alerts)
+    assert (one["alerts"], one["accused"], one["precision"]) == (7, 7, round(2 / 7, 4))
+    assert (one["flagged_humans"], one["flagged_buyers"], one["flagged_controls"]) == (3, 1, 1)
+    assert one["flagged_others"] == ["product#9", "site"]
+    assert judged(truth, alerts, "burst")["flagged_others"] == []
+
+
+def test_an_alert_about_an_attacker_at_another_time_is_false() -> None:
+    one = judged(Truth([BURSTER]), [alert("burst", "user#1", 500)])
+    assert (one["precision"], one["flagged_humans"]) == (0.0, 1)
+
+
+@pytest.mark.parametrize(("end", "is_during"), [(99, False), (100, True), (109, True), (118, True), (119, False)])
+def test_a_window_is_half_open(end: float, is_during: bool) -> None:
+    assert overlaps(BURSTER, alert("burst", "user#1", end)) is is_during
+
+
+def test_labels_from_elsewhere_need_no_times() -> None:
+    truth = read_labels('{"attackers": {"541312140": {"scenario": "burst"}}}')
+    assert truth.attackers == [Attacker("user#541312140", "burst")]
+    assert score(truth, [alert("burst", "user#541312140", 7)], ["burst"])["scenarios"][0]["recall"] == 1.0
+
+
+def test_our_own_labels_are_read_whole() -> None:
+    surge = {"scenario": "site_surge", "intensity": 2, "users": [5, 6]}
+    surge |= {"started_at": "2019-10-01 00:00:10 UTC", "ended_at": "2019-10-01 00:00:20 UTC"}
+    text = json.dumps({"attackers": {"site": [surge, surge]}, "controls": {"user#7": {"scenario": "echo"}}})
+    truth = read_labels(text)
+    start = unix("2019-10-01T00:00:10.000Z")
+    assert truth.attackers == [Attacker("site", "site_surge", 2, start, start + 10)] * 2
+    assert (truth.helpers, truth.controls) == ({"user#5", "user#6"}, {"user#7"})
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"attackers": [1]}', '{"attackers": {"1": {}}}'])
+def test_labels_of_another_form_are_refused(text: str) -> None:
+    with pytest.raises(ScoreError, match="the labels are not of the form"):
+        read_labels(text)
+
+
+def test_percentile_is_a_value_that_was_there() -> None:
+    assert percentile([5, 1, 3], 95) == 5
+    assert percentile([1, 2, 3, 4], 50) == 2
