@@ -41,7 +41,7 @@ export CHECKPOINT_DISABLE := 1
 .DEFAULT_GOAL := help
 .PHONY: help require data-file access aws install build demo up down status simulate upload drain etl insights \
         init plan deploy destroy test test-unit test-terraform test-simulator test-detection \
-        test-glue test-notebook test-e2e bench-simulator bench-detector score \
+        test-glue test-notebook test-e2e bench-simulator bench-detector score backtest \
         notebook check lint format clean
 
 help: ## list all tasks
@@ -219,6 +219,15 @@ test-e2e: install build ## the whole platform on the local stack
 
 score: .venv/installed src/detector/.venv/installed ## recall, precision and false alarms of the rules beside the seed's, in build/score (DATA=, LABELS=)
 	@$(RUN) detector.score $(if $(filter-out $(LOOK_ALIKE),$(DATA)),--data "$(DATA)") $(if $(LABELS),--labels "$(LABELS)")
+
+# With DATA a file; without, what arrived in the raw bucket FROM..TO.
+ifeq ($(MADE_DATA),)
+backtest: .venv/installed src/detector/.venv/installed ## whom the rules would have flagged in DATA, or in the raw bucket FROM..TO
+	@$(RUN) detector.history --data "$(DATA)"
+else
+backtest: access .venv/installed src/detector/.venv/installed
+	@$(ENTER); $(RUN) detector.history --bucket $(call OUTPUT,raw_bucket) $(if $(FROM),--from-date $(FROM)) $(if $(TO),--to-date $(TO))
+endif
 
 bench-simulator: install ## the simulator beside other senders, in build/bench/simulator.json
 	PYTHONPATH=src .venv/bin/python bench/simulator.py

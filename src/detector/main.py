@@ -31,7 +31,8 @@ SQL = next(
 # What the SQL is written for; the group `table.config` goes before.
 OPTIONS = {
     "table.local-time-zone": "UTC",
-    # Of alerts.sql's last rows, which never expire by themselves: longer than the longest window and quiet_s.
+    # Of known deliveries (views/actions.sql) and of a subject's last alerts (alerts.sql), which never expire by
+    # themselves: longer than the longest window and quiet_s together. So state grows with an hour's events at most.
     "table.exec.state.ttl": "1 h",
     # A shard without traffic must not hold back the watermark of the others.
     "table.exec.source.idle-timeout": "5 s",

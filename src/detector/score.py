@@ -7,8 +7,6 @@ attacked. Everybody else whom a rule reports is accused falsely.
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,13 +18,13 @@ from random import Random
 from statistics import median
 from typing import Any
 
+from detector.backtest import launch
+from detector.history import HistoryError, from_file
 from detector.main import SQL
-from local_cloud.flink import java_home
 from simulator.generate import Traffic, write
 from simulator.scenarios import CONTROLS, SCENARIOS, Lab, ScenarioError, limits, mix, survey
 from simulator.source import Source, SourceError
 
-PYTHON = Path(__file__).parent / ".venv" / "bin" / "python"
 SEED_RULE = Path(__file__).parent / "seed.sql"
 
 # Fixed before the rules were tuned.
@@ -36,8 +34,6 @@ ATTACKERS, SURGES = 100, 8  # of each intensity; before each surge there must be
 SMALL_ATTACKERS, SMALL_SURGES = 20, 1  # in traffic of a few hours
 
 USER = "user#"
-# Beam, which the thread mode needs, is not installed: the job has no Python functions.
-FLINK = {"JAVA_HOME": java_home(), "_python_worker_execution_mode": "process"}
 
 
 class ScoreError(ValueError):
@@ -184,10 +180,7 @@ def percentile(values: Sequence[float], share: int) -> float:
 def run(traffic: Path, truth: Truth, folder: Path) -> dict[str, Any]:
     """The score of our rules and of the seed's over one file of traffic; what was made on the way stays there."""
     records = folder / "records.jsonl"
-    command = [sys.executable, "-m", "simulator", "replay", str(traffic), "--output", str(records)]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise ScoreError(f"{traffic} cannot be replayed: {done.stderr.strip().splitlines()[-1]}")
+    from_file(traffic, records)
     with records.open() as lines:
         for line in lines:
             event = json.loads(line)
@@ -210,17 +203,10 @@ def run(traffic: Path, truth: Truth, folder: Path) -> dict[str, Any]:
 
 
 def alerts_of(records: Path, out: Path, statement: Path | None = None) -> list[Alert]:
-    """What the rules, or one statement, report of the wire records. Raises ScoreError if the job fails."""
-    command = [str(PYTHON), "-m", "detector.backtest", str(records), str(out)]
-    command += ["--statement", str(statement)] if statement else []
-    done = subprocess.run(command, env=os.environ | FLINK, capture_output=True, text=True, check=False)
-    if done.returncode:
-        out.with_suffix(".log").write_text(done.stdout + done.stderr)
-        raise ScoreError(f"the rules did not run: see {out.with_suffix('.log')}")
-    lines = map(json.loads, out.read_text().splitlines())
+    """What the rules, or one statement, report of the wire records."""
     return [
         Alert(line["rule"], line["subject"], unix(line["window_start_at"]), unix(line["window_end_at"]))
-        for line in lines
+        for line in launch(records, out, statement)
     ]
 
 
@@ -278,7 +264,7 @@ def table(name: str, result: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """The process's exit code: 0, or 2 for input that cannot be scored."""
+    """The process's exit code: 0, 1 if the rules did not run, 2 for input that cannot be scored."""
     parser = argparse.ArgumentParser(prog="detector.score", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, metavar="FILE", help="traffic from elsewhere, in the data set's format")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="who attacks in it (default: our own attackers)")
@@ -296,9 +282,12 @@ def main() -> int:
         else:
             traffic, truth = made(folder)
         result = run(traffic, truth, folder)
-    except (ScoreError, ScenarioError, SourceError, OSError) as error:
+    except (ScoreError, HistoryError, ScenarioError, SourceError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except RuntimeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     (folder / "score.json").write_text(json.dumps(result, indent=1) + "\n")
     text = table(folder.name, result)
     (folder / "score.md").write_text(text)

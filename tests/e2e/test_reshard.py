@@ -85,3 +85,12 @@ def test_every_event_of_every_aggregate_comes_through_a_split_and_a_merge(stack:
     assert steps.wait_until_delivered(stack) == USERS * EVENTS_PER_USER
     written = {record["ShardId"] for record in read_all(stream)}
     assert len(written) == 7  # four, two of the split, one of the merge
+
+
+def test_a_detector_whose_subtask_would_read_two_shards_does_not_start(stack: Stack) -> None:
+    # The split has left two shards of half the size, which four subtasks cannot tell apart.
+    with pytest.raises(RuntimeError, match="the detector did not start"):
+        steps.start_detector(stack)
+    said = stack.log("flink-run").read_text()
+    assert "has 4 open shards, and with parallelism 4 one subtask would read shardId-" in said
+    assert "give the stream shards of equal size" in said
