@@ -24,3 +24,6 @@ alert_sink_options = {
   "sink.flush-buffer.timeout"         = "200"
   "sink.http-client.protocol.version" = "HTTP1_1"
 }
+
+# A replay at full speed runs ahead of the clock, by as much as its file is long.
+detection = { source = { max_ahead_s = 2678400 } }
