@@ -43,19 +43,33 @@ class Incidents:
         self._retention_days = retention_days
 
     def record(self, alert: Alert, detected_at: datetime) -> bool:
-        """Whether the alert's notice is due: the incident is new, or an earlier attempt broke off before the end."""
+        """Whether the alert's notice is due: the incident is new, or an earlier attempt broke off before the end.
+
+        It is due too if the incident is there from reprocessing alone: what is found live people are to hear, however
+        late, and nobody has told them.
+        """
+        known = self._put(item(alert, detected_at, self._retention_days))
+        return known is None or "notified_at" not in known
+
+    def record_reprocessed(self, alert: Alert, reprocessed_at: datetime) -> bool:
+        """Whether the incident is new. It is detected, and marked, at the time of reprocessing; no notice is due."""
+        marked = {"reprocessed_at": {"S": iso(reprocessed_at)}}
+        return self._put(item(alert, reprocessed_at, self._retention_days) | marked) is None
+
+    def _put(self, new: dict[str, Any]) -> dict[str, Any] | None:
+        """The incident of this key that is there already, and stays as it is; None if the new one is stored."""
         try:
             self._dynamodb.put_item(
                 TableName=self._table,
-                Item=item(alert, detected_at, self._retention_days),
+                Item=new,
                 # is_new: no item has this primary key (every item has a sort key). The first finding stands; a repeat
                 # would otherwise wipe notified_at.
                 ConditionExpression="attribute_not_exists(ddb_sort_key)",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",  # saves reading the item, and is as consistent
             )
         except self._dynamodb.exceptions.ConditionalCheckFailedException as known:
-            return "notified_at" not in known.response["Item"]
-        return True
+            return known.response["Item"]
+        return None
 
     def mark_notified(self, alert: Alert, notified_at: datetime) -> None:
         """None; from now on `record` says of this alert that nothing is due."""

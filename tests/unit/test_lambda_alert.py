@@ -15,6 +15,8 @@ from botocore.exceptions import ReadTimeoutError
 from moto import mock_aws
 
 from lambda_alert import handler, settings
+from lambda_alert.alert import parse
+from lambda_alert.incidents import Incidents
 
 TABLE, METRIC, NAMESPACE = "ddb-ecommerce-tab-1", "ecomm-user-high-volume-events", "ecommerce-namespace-1"
 ARRIVED_AT = datetime(2026, 11, 23, 12, 0, 0, 250_000, UTC)
@@ -218,6 +220,34 @@ def test_repeated_alert_changes_nothing(cloud: Cloud):
     assert cloud.items() == [item(1)]
     assert len(cloud.messages()) == len(cloud.metrics()) == 1
     assert cloud.log() == ["alert notified", *["repeated alert: nothing to do"] * 4]
+
+
+def test_alert_that_reprocessing_stored_before_is_notified_when_it_is_found_live(cloud: Cloud):
+    reprocessed_at = datetime(2026, 11, 23, 11, tzinfo=UTC)
+    incidents = Incidents(cloud.clients["dynamodb"], TABLE, settings.DEFAULT_RETENTION_DAYS)
+    assert incidents.record_reprocessed(parse(json.dumps(alert(1)).encode()), reprocessed_at)
+    at = {"S": "2026-11-23T11:00:00.000Z"}
+    expires_at = {"N": str(int(datetime(2027, 11, 23, 11, tzinfo=UTC).timestamp()))}
+    stored = {**item(1), "detected_at": at, "reprocessed_at": at, "expires_at": expires_at}
+    del stored["notified_at"]
+    assert cloud.items() == [stored]
+
+    assert cloud.respond(records(alert(1))) == []
+    assert cloud.respond(records(alert(1))) == []
+
+    assert cloud.items() == [{**stored, "notified_at": {"S": "2026-11-23T12:00:02.000Z"}}]
+    assert len(cloud.messages()) == len(cloud.metrics()) == 1
+
+
+def test_reprocessing_leaves_an_incident_that_is_there_as_it_is(cloud: Cloud):
+    cloud.respond(records(alert(1)))
+    incidents = Incidents(cloud.clients["dynamodb"], TABLE, settings.DEFAULT_RETENTION_DAYS)
+    again = parse(json.dumps(alert(1, count=12, level=2)).encode())
+    assert not incidents.record_reprocessed(again, NOW)
+
+    assert cloud.items() == [item(1)]
+    assert cloud.respond(records(alert(1))) == []
+    assert len(cloud.messages()) == len(cloud.metrics()) == 1
 
 
 def test_next_level_is_an_incident_of_its_own_beside_the_first(cloud: Cloud):
