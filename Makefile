@@ -13,7 +13,8 @@ TIME   ?= now
 ARGS   ?=
 # Who attacks in DATA, for score: {"attackers": {"<user_id>": {"scenario": ...}}}.
 LABELS ?=
-# Days (UTC, included) for etl: of arrival, default today. For insights: of the events, default all.
+# Days (UTC, included) for etl, backtest and reprocess: of arrival, default today, but reprocess wants both. For
+# insights: of the events, default all.
 FROM   ?=
 TO     ?=
 
@@ -39,9 +40,9 @@ SHELL := /bin/bash
 export CHECKPOINT_DISABLE := 1
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help require data-file access aws install build demo up down status simulate upload drain etl insights \
+.PHONY: help require data-file days access aws install build demo up down status simulate upload drain etl insights \
         init plan deploy destroy test test-unit test-terraform test-simulator test-detection \
-        test-glue test-notebook test-e2e bench-simulator bench-detector score backtest \
+        test-glue test-notebook test-e2e bench-simulator bench-detector score backtest reprocess \
         notebook check lint format clean
 
 help: ## list all tasks
@@ -147,6 +148,10 @@ data-file:
 	@test -f "$(DATA)" || test "$(DATA)" = $(LOOK_ALIKE) || \
 	  { echo "error: DATA is '$(DATA)', which is no file: give the path of a .csv or .csv.gz" >&2; exit 1; }
 
+days:
+	@test -n "$(FROM)" -a -n "$(TO)" || \
+	  { echo "error: reprocess needs the days of arrival: give FROM and TO, such as FROM=2026-11-01 TO=2026-11-02" >&2; exit 1; }
+
 install: require ## install all that is needed into this folder, pinned by lock files
 	@$(MAKE) --silent --jobs 3 $(INSTALLED)
 
@@ -226,8 +231,15 @@ backtest: .venv/installed src/detector/.venv/installed ## whom the rules would h
 	@$(RUN) detector.history --data "$(DATA)"
 else
 backtest: access .venv/installed src/detector/.venv/installed
-	@$(ENTER); $(RUN) detector.history --bucket $(call OUTPUT,raw_bucket) $(if $(FROM),--from-date $(FROM)) $(if $(TO),--to-date $(TO))
+	@$(ENTER); $(HISTORY)
 endif
+
+# The deployed values, the rules of this folder.
+HISTORY = $(RUN) detector.history --bucket $(call OUTPUT,raw_bucket) --application $(call OUTPUT,detector_name) \
+  $(if $(FROM),--from-date $(FROM)) $(if $(TO),--to-date $(TO))
+
+reprocess: days access .venv/installed src/detector/.venv/installed ## store what the rules find in the raw bucket FROM..TO as incidents, marked; tells nobody
+	@$(ENTER); $(HISTORY) --incidents $(call OUTPUT,incident_table_name) --out build/reprocess
 
 bench-simulator: install ## the simulator beside other senders, in build/bench/simulator.json
 	PYTHONPATH=src .venv/bin/python bench/simulator.py

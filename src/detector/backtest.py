@@ -57,10 +57,11 @@ def run(
     return len(found)
 
 
-def launch(events: Path, alerts: Path, statement: Path | None = None) -> list[dict]:
+def launch(events: Path, alerts: Path, statement: Path | None = None, properties: Path | None = None) -> list[dict]:
     """Returns the alerts, from a process in the detector's own environment. RuntimeError names its log if it fails."""
     command = [str(PYTHON), "-m", "detector.backtest", str(events), str(alerts)]
     command += ["--statement", str(statement)] if statement else []
+    command += ["--properties", str(properties)] if properties else []
     environment = os.environ | {
         "PYTHONPATH": str(Path(__file__).parents[1]),
         "JAVA_HOME": str(next(PYTHON.parents[1].glob(JAVA))),

@@ -2,29 +2,44 @@
 
     python -m detector.history --data FILE
     python -m detector.history --bucket NAME --from-date 2026-11-01 --to-date 2026-11-02
+    python -m detector.history --bucket NAME --from-date 2026-11-01 --to-date 2026-11-02 --incidents TABLE
 
-Nobody is told anything, and nothing is stored but the alerts in a file.
+Nobody is told anything. With --incidents what is found is stored, marked as reprocessed; without, only in a file.
 """
 
 import argparse
 import gzip
 import json
+import re
 import sys
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import redirect_stderr
-from datetime import date, timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import redirect_stderr, suppress
+from datetime import UTC, date, datetime, timedelta
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import boto3
-import polars as pl
 from botocore.exceptions import BotoCoreError, ClientError
 
 from detector import backtest
+from lambda_alert.alert import MalformedAlert, parse
+from lambda_alert.incidents import Incidents
+from lambda_alert.settings import DEFAULT_RETENTION_DAYS
 from simulator.__main__ import main as simulator
 from simulator.kinesis import explain
+
+# What is read before and after the days, because an attack may lie astride their ends: as long as the rules remember
+# anything (main.OPTIONS, table.exec.state.ttl), and longer than Firehose buffers.
+MARGIN = timedelta(hours=1)
+# Of a wire record: the event's time by the second, as the rules count it, and its hour.
+TIME = re.compile(rb'"txn_timestamp"\s*:\s*"((\d{4}-\d\d-\d\dT\d\d):\d\d:\d\d)')
+SECOND = len("2019-10-01T00:00:00")
+# When an object's oldest record arrived is in its name: https://docs.aws.amazon.com/firehose/latest/dev/s3-object-name.html
+ARRIVAL = re.compile(r"-(\d{4}(?:-\d\d){5})-[^/]*$")
 
 
 class HistoryError(ValueError):
@@ -39,28 +54,90 @@ def from_file(file: Path, records: Path) -> None:
         raise HistoryError(said.getvalue().strip().splitlines()[-1].removeprefix("error: "))
 
 
-def from_bucket(s3: Any, bucket: str, days: Iterable[date], records: Path) -> int:
-    """Writes the wire records that arrived on these days, in the order of their times, and returns how many.
+def days(first: str, last: str) -> list[date]:
+    """Returns the days from the first to the last, both included. Raises HistoryError."""
+    try:
+        from_date, to_date = date.fromisoformat(first), date.fromisoformat(last)
+    except ValueError:
+        raise HistoryError(f"the days are {first!r} to {last!r}: give FROM and TO like 2026-11-01") from None
+    if from_date > to_date:
+        raise HistoryError(f"the first day, {first}, is after the last, {last}: swap FROM and TO")
+    return [from_date + timedelta(days=number) for number in range((to_date - from_date).days + 1)]
 
-    What arrived has the order of its shards and deliveries, so as it lies there much of it would be late. Raises
-    HistoryError if nothing arrived.
+
+def from_bucket(s3: Any, bucket: str, days: Sequence[date], records: Path) -> list[str]:
+    """Writes the wire records that arrived on these days or within MARGIN of them, in the order of their times.
+
+    What arrived has the order of its shards and deliveries, so as it lies there much of it would be late. It is sorted
+    hour by hour, on disk: a busy day need not fit into memory. Returns the seconds, as `2019-10-01T00:00:00`, of what
+    arrived on the days themselves. Raises HistoryError if nothing did.
     """
-    lines = pl.Series("line", list(_lines(s3, bucket, days)), dtype=pl.String)
-    if lines.is_empty():
-        raise HistoryError(f"nothing arrived in s3://{bucket} on these days: give others")
-    time = pl.col("line").str.extract(r'"txn_timestamp": ?"([^"]*)"')
-    ordered = lines.to_frame().sort(time, maintain_order=True, nulls_last=True)["line"]
-    with records.open("w") as file:
-        file.writelines(f"{line}\n" for line in ordered)
-    return len(ordered)
+    seconds: set[bytes] = set()
+    arrived = False
+    with TemporaryDirectory(dir=records.parent) as name:
+        hours = Path(name)
+        for key, on_the_days in _objects(s3, bucket, days):
+            lines = gzip.decompress(s3.get_object(Bucket=bucket, Key=key)["Body"].read()).splitlines()
+            arrived |= on_the_days and bool(lines)
+            by_hour: dict[str, list[bytes]] = defaultdict(list)
+            for line in lines:
+                time = TIME.search(line)
+                by_hour[time[2].decode() if time else "without"].append(line)  # letters: after all hours
+                if time and on_the_days:
+                    seconds.add(time[1])
+            for hour, ones in by_hour.items():
+                with (hours / hour).open("ab") as file:
+                    file.writelines(line + b"\n" for line in ones)
+        if not arrived:
+            raise HistoryError(
+                f"nothing arrived in s3://{bucket} from {days[0]} to {days[-1]}: give another FROM and TO"
+            )
+        with records.open("wb") as file:
+            for hour in sorted(hours.iterdir()):
+                file.writelines(sorted(hour.read_bytes().splitlines(keepends=True), key=_second))
+    return sorted(second.decode() for second in seconds)
 
 
-def _lines(s3: Any, bucket: str, days: Iterable[date]) -> Iterator[str]:
-    for day in days:
+def _second(line: bytes) -> bytes:
+    time = TIME.search(line)
+    return time[1] if time else b""
+
+
+def _objects(s3: Any, bucket: str, days: Sequence[date]) -> Iterator[tuple[str, bool]]:
+    """Keys in the order of their days, and whether of these or of the margins around them."""
+    start = datetime.combine(days[0], datetime.min.time()) - MARGIN
+    end = datetime.combine(days[-1], datetime.min.time()) + timedelta(days=1) + MARGIN
+    form = "%Y-%m-%d-%H-%M-%S"
+    for day in [start.date(), *days, end.date()]:
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"events/arrival_date={day}/")
-        for entry in (entry for page in pages for entry in page.get("Contents", [])):
-            body = s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
-            yield from gzip.decompress(body).decode(errors="replace").splitlines()
+        for key in (entry["Key"] for page in pages for entry in page.get("Contents", [])):
+            if day in days:
+                yield key, True
+            elif (at := ARRIVAL.search(key)) and f"{start:{form}}" <= at[1] < f"{end:{form}}":
+                yield key, False
+
+
+def of_the_days(alerts: Iterable[dict], seconds: Sequence[str]) -> list[dict]:
+    """Returns the alerts in whose windows, (start, end], lies one of the seconds; the others are of the margins."""
+
+    def until(instant: str) -> int:
+        return bisect_right(seconds, instant[:SECOND])
+
+    return [alert for alert in alerts if until(alert["window_start_at"]) < until(alert["window_end_at"])]
+
+
+def fetch_properties(analytics: Any, application: str, file: Path) -> Path:
+    """Returns the file, in which are now the deployed application's properties, as Managed Flink hands them to it."""
+    detail = analytics.describe_application(ApplicationName=application)["ApplicationDetail"]
+    properties = detail["ApplicationConfigurationDescription"]["EnvironmentPropertyDescriptions"]
+    file.write_text(json.dumps(properties["PropertyGroupDescriptions"]))
+    return file
+
+
+def store(incidents: Incidents, alerts: Iterable[dict], now: datetime) -> int:
+    """Returns how many of the alerts became incidents; the others are incidents already, and stay as they are."""
+    findings = [parse(json.dumps(alert).encode()) for alert in alerts]  # all of them, before the first is stored
+    return sum(incidents.record_reprocessed(finding, now) for finding in findings)
 
 
 def flagged(alerts: Iterable[dict], records: Path) -> list[dict[str, Any]]:
@@ -70,12 +147,14 @@ def flagged(alerts: Iterable[dict], records: Path) -> list[dict[str, Any]]:
         by[alert["subject"], alert["rule"]].append(alert)
     accused = {subject for subject, _ in by}
     buyers = set()
-    with records.open() as lines:
+    with records.open("rb") as lines:
         for line in lines:
-            if '"purchase"' in line:
-                event = json.loads(line)
-                if event["event_type"] == "purchase" and (subject := f"user#{event['user_id']}") in accused:
-                    buyers.add(subject)
+            if b'"purchase"' in line:
+                # The raw bucket holds whatever was sent, so also what is no event.
+                with suppress(ValueError, TypeError, KeyError):
+                    event = json.loads(line)
+                    if event["event_type"] == "purchase" and (subject := f"user#{event['user_id']}") in accused:
+                        buyers.add(subject)
     return [
         {
             "subject": subject,
@@ -105,30 +184,47 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> int:
-    """The process's exit code: 0, 1 if the rules did not run, 2 for input that cannot be judged."""
+    """The process's exit code: 0, 1 if the rules did not run, 2 for what cannot be judged or stored."""
     parser = argparse.ArgumentParser(prog="detector.history", description=__doc__.splitlines()[0])
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--data", type=Path, metavar="FILE", help="in the data set's format")
     source.add_argument("--bucket", metavar="NAME", help="the raw bucket")
-    parser.add_argument("--from-date", type=date.fromisoformat, default=date.today(), metavar="DAY", help="of arrival")
-    parser.add_argument("--to-date", type=date.fromisoformat, default=date.today(), metavar="DAY", help="included")
+    today = str(datetime.now(UTC).date())
+    parser.add_argument("--from-date", default=today, metavar="DAY", help="of arrival, UTC (default: today)")
+    parser.add_argument("--to-date", default=today, metavar="DAY", help="included (default: today)")
+    parser.add_argument("--application", metavar="NAME", help="the deployed detector, whose values the rules get")
+    parser.add_argument("--incidents", metavar="TABLE", help="store the alerts there, marked as reprocessed")
     parser.add_argument("--out", type=Path, default=Path("build/backtest"), metavar="FOLDER")
     options = parser.parse_args()
     records, alerts = options.out / "records.jsonl", options.out / "alerts.jsonl"
     options.out.mkdir(parents=True, exist_ok=True)
     try:
+        asked = days(options.from_date, options.to_date)
+        properties = None
+        if options.application:
+            analytics = boto3.client("kinesisanalyticsv2")
+            properties = fetch_properties(analytics, options.application, options.out / "properties.json")
         if options.data:
             from_file(options.data, records)
+            found = backtest.launch(records, alerts, properties=properties)
         else:
-            length = (options.to_date - options.from_date).days + 1
-            days = [options.from_date + timedelta(days=number) for number in range(length)]
-            from_bucket(boto3.client("s3"), options.bucket, days, records)
-        print(table(flagged(backtest.launch(records, alerts), records)))
+            seconds = from_bucket(boto3.client("s3"), options.bucket, asked, records)
+            found = of_the_days(backtest.launch(records, alerts, properties=properties), seconds)
+            alerts.write_text("".join(f"{json.dumps(alert)}\n" for alert in found))
+        print(table(flagged(found, records)))
+        if options.incidents:
+            incidents = Incidents(boto3.client("dynamodb"), options.incidents, DEFAULT_RETENTION_DAYS)
+            new = store(incidents, found, datetime.now(UTC))
+            print(f"{len(found):,} alerts, {new:,} stored as incidents, {len(found) - new:,} were known")
+    except MalformedAlert as error:
+        print(f"error: a rule gives what contracts/alert.json does not allow: {error}; mend the rule", file=sys.stderr)
+        return 1
     except (HistoryError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (BotoCoreError, ClientError) as error:
-        print(f"error: {explain(error)}", file=sys.stderr)
+        # AWS's own words name the call and what it was about; the hints for its codes are those of a stream.
+        print(f"error: {error if isinstance(error, ClientError) else explain(error)}", file=sys.stderr)
         return 2
     except RuntimeError as error:
         print(f"error: {error}", file=sys.stderr)

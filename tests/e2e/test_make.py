@@ -114,6 +114,11 @@ def test_aws_without_credentials_names_the_way_without_an_account(task: str) -> 
     )
 
 
+def test_reprocessing_without_its_days_asks_for_them() -> None:
+    line = "error: reprocess needs the days of arrival: give FROM and TO, such as FROM=2026-11-01 TO=2026-11-02"
+    assert errors("reprocess", "ENV=local", "FROM=2026-11-01") == errors("reprocess", "TO=2026-11-01") == [line]
+
+
 def test_a_shell_that_points_at_the_local_stack_cannot_touch_aws() -> None:
     [line] = errors("destroy", AWS_ENDPOINT_URL="http://127.0.0.1:1")
     assert line.startswith("error: this shell points at another cloud")

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +16,7 @@ import shop
 from insights import run_all, table_dates
 from insights.engines import Engine, from_environment
 from local_cloud import counts, flink, steps
-from local_cloud.stack import Stack, wait_for
+from local_cloud.stack import ROOT, Stack, wait_for
 
 RETENTION_S = 365 * 24 * 3600
 
@@ -203,6 +205,65 @@ def test_repeated_and_broken_alerts_change_nothing_downstream(platform: Platform
     assert platform.items() == items
     assert platform.metric() == metric
     assert platform.notices.count() == messages
+
+
+def reprocess(platform: Platform) -> str:
+    """Returns the last line of what `make reprocess` says of all that has arrived."""
+    days = (f"FROM={platform.started_at.date()}", f"TO={datetime.now(UTC).date()}")
+    command = ["make", "reprocess", "ENV=local", f"LOCAL={platform.stack.directory}", *days]
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    result = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout.splitlines()[-1]
+
+
+def told(platform: Platform) -> tuple[int, dict, int]:
+    """Returns how many alerts stream 2 holds, the metric, and how many notices came."""
+    return counts.records(platform.outputs["alert_stream_name"]), platform.metric(), platform.notices.count()
+
+
+def test_reprocessing_stores_what_is_not_there_marked_and_tells_nobody(platform: Platform) -> None:
+    items, before = platform.items(), told(platform)
+    gone = items.pop()
+    key = {name: {"S": gone[name]} for name in ("ddb_partition_key", "ddb_sort_key")}
+    boto3.client("dynamodb").delete_item(TableName=platform.outputs["incident_table_name"], Key=key)
+
+    assert reprocess(platform) == "5 alerts, 1 stored as incidents, 4 were known"
+    *known, stored = platform.items()
+    assert known == items
+    times = {"detected_at", "notified_at", "reprocessed_at", "expires_at"}
+    assert {name: stored[name] for name in stored.keys() - times} == {name: gone[name] for name in gone.keys() - times}
+    assert "notified_at" not in stored
+    assert gone["notified_at"] < stored["reprocessed_at"] == stored["detected_at"]
+    assert told(platform) == before
+
+
+def test_reprocessing_goes_by_the_deployed_values(platform: Platform) -> None:
+    items, before = platform.items(), told(platform)
+    analytics, name = boto3.client("kinesisanalyticsv2"), platform.outputs["detector_name"]
+    detail = analytics.describe_application(ApplicationName=name)["ApplicationDetail"]
+    configuration = detail["ApplicationConfigurationDescription"]
+    groups = configuration["EnvironmentPropertyDescriptions"]["PropertyGroupDescriptions"]
+    lower = {"PropertyGroupId": "values.burst", "PropertyMap": {"threshold": "4"}}
+    analytics.update_application(
+        ApplicationName=name,
+        CurrentApplicationVersionId=detail["ApplicationVersionId"],
+        ApplicationConfigurationUpdate={"EnvironmentPropertyUpdates": {"PropertyGroups": [*groups, lower]}},
+    )
+
+    # The bot of one second and the first alert of the doubling one cross both thresholds at the same time.
+    assert reprocess(platform) == "7 alerts, 5 stored as incidents, 2 were known"
+    added = [item for item in platform.items() if item not in items]
+    assert len(platform.items()) == len(items) + len(added)
+    assert [(item["subject"], item["level"], item["num_actions_per_watermark"]) for item in added] == [
+        (f"user#{shop.ASTRIDE_BOT}", "1", "5"),
+        (f"user#{shop.HASTY_SHOPPER}", "1", "5"),
+        (f"user#{shop.ECHOED_SHOPPER}", "1", "5"),
+        (f"user#{shop.DOUBLING_BOT}", "2", "10"),
+        (f"user#{shop.LAST_BOT}", "1", "5"),
+    ]
+    assert all("reprocessed_at" in item and "notified_at" not in item for item in added)
+    assert told(platform) == before
 
 
 def test_curating_the_same_days_again_changes_nothing(platform: Platform) -> None:

@@ -2,14 +2,18 @@
 
 import gzip
 import json
-from datetime import date
+import sys
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import boto3
 import pytest
 from moto import mock_aws
 
-from detector.history import HistoryError, flagged, from_bucket, from_file, table
+from detector import backtest, history
+from detector.history import HistoryError, days, flagged, from_bucket, from_file, of_the_days, table
+
+DAY = date(2026, 11, 1)
 
 
 def record(user: int, at: str, kind: str = "view") -> str:
@@ -27,13 +31,34 @@ def alert(rule: str, subject: str, at: str, level: int = 1, count: int = 6) -> d
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch):
+def aws(monkeypatch: pytest.MonkeyPatch):
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     with mock_aws():
-        client = boto3.client("s3", region_name="us-east-1")
-        client.create_bucket(Bucket="raw")
-        yield client
+        yield
+
+
+@pytest.fixture
+def s3(aws):
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="raw")
+    return client
+
+
+@pytest.fixture
+def dynamodb(aws):
+    client = boto3.client("dynamodb")
+    keys = {"ddb_partition_key": "HASH", "ddb_sort_key": "RANGE"}
+    client.create_table(
+        TableName="incidents",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in keys],
+        KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys.items()],
+    )
+    return client
 
 
 def put(s3, day: str, name: str, *lines: str) -> None:
@@ -41,20 +66,84 @@ def put(s3, day: str, name: str, *lines: str) -> None:
     s3.put_object(Bucket="raw", Key=f"events/arrival_date={day}/{name}.gz", Body=body)
 
 
+def users(file: Path) -> list[int]:
+    return [json.loads(line)["user_id"] for line in file.read_text().splitlines()]
+
+
 def test_what_arrived_on_the_days_comes_in_the_order_of_its_times(s3, tmp_path: Path) -> None:
     put(s3, "2026-11-01", "b", record(1, "2026-11-01T10:00:05.000Z"), record(2, "2026-11-01T10:00:01.000Z"))
-    put(s3, "2026-11-02", "a", record(3, "2026-11-01T10:00:03.000Z"), "no record at all")
-    put(s3, "2026-11-03", "a", record(4, "2026-11-01T10:00:02.000Z"))
+    put(
+        s3,
+        "2026-11-02",
+        "a",
+        record(3, "2026-11-01T10:00:03.000Z"),
+        "no record at all",
+        record(5, "2019-10-01T00:00:00Z"),
+    )
+    put(s3, "2026-11-02", "c", record(6, "2026-11-01T09:59:59.000Z"), record(7, "2026-11-01T10:00:01.000Z"))
+    put(s3, "2026-11-04", "a", record(4, "2026-11-01T10:00:02.000Z"))
     out = tmp_path / "records.jsonl"
-    assert from_bucket(s3, "raw", [date(2026, 11, 1), date(2026, 11, 2)], out) == 4
+    seconds = from_bucket(s3, "raw", [date(2026, 11, 1), date(2026, 11, 2)], out)
     *lines, last = out.read_text().splitlines()
-    assert [json.loads(line)["user_id"] for line in lines] == [2, 3, 1]
+    assert [json.loads(line)["user_id"] for line in lines] == [5, 6, 2, 7, 3, 1]
     assert last == "no record at all"
+    times = ["2026-11-01T09:59:59", "2026-11-01T10:00:01", "2026-11-01T10:00:03", "2026-11-01T10:00:05"]
+    assert seconds == ["2019-10-01T00:00:00", *times]
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_an_hour_before_and_after_the_days_is_read_but_is_not_of_them(s3, tmp_path: Path) -> None:
+    stream = "my-stream-2-1"
+    for user, (day, at) in enumerate(
+        [
+            ("2026-10-31", "2026-10-31-22-59-59"),
+            ("2026-10-31", "2026-10-31-23-00-00"),
+            ("2026-11-01", "2026-11-01-12-00-00"),
+            ("2026-11-02", "2026-11-02-00-59-59"),
+            ("2026-11-02", "2026-11-02-01-00-00"),
+        ]
+    ):
+        put(s3, day, f"{stream}-{at}-0b3c5f6a-2026-4a11-8d2e-112233445566", record(user, f"{day}T00:00:0{user}.000Z"))
+    out = tmp_path / "records.jsonl"
+    assert from_bucket(s3, "raw", [DAY], out) == ["2026-11-01T00:00:02"]
+    assert users(out) == [1, 2, 3]
+
+
+def test_a_line_separator_within_a_record_does_not_end_it(s3, tmp_path: Path) -> None:
+    line = json.dumps({"brand": "a\u2028b", "txn_timestamp": "2026-11-01T10:00:00.000Z"}, ensure_ascii=False)
+    put(s3, "2026-11-01", "a", line)
+    from_bucket(s3, "raw", [DAY], tmp_path / "records.jsonl")
+    assert (tmp_path / "records.jsonl").read_text() == f"{line}\n"
 
 
 def test_days_without_arrivals_are_named(s3, tmp_path: Path) -> None:
-    with pytest.raises(HistoryError, match="nothing arrived in s3://raw"):
-        from_bucket(s3, "raw", [date(2026, 11, 1)], tmp_path / "records.jsonl")
+    put(s3, "2026-10-31", "s-1-2026-10-31-23-30-00-0b3c", record(1, "2026-10-31T23:30:00.000Z"))
+    with pytest.raises(HistoryError, match="nothing arrived in s3://raw from 2026-11-01 to 2026-11-01: give another"):
+        from_bucket(s3, "raw", [DAY], tmp_path / "records.jsonl")
+
+
+def test_days_are_from_the_first_to_the_last() -> None:
+    assert days("2026-10-31", "2026-11-01") == [date(2026, 10, 31), DAY]
+    with pytest.raises(HistoryError, match="the first day, 2026-11-02, is after the last, 2026-11-01: swap"):
+        days("2026-11-02", "2026-11-01")
+    with pytest.raises(HistoryError, match="the days are 'yesterday' to '2026-11-01': give FROM and TO like"):
+        days("yesterday", "2026-11-01")
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "is_kept"),
+    [
+        ("10:00:00", "10:00:10", False),  # its second is the first of the window, which is excluded
+        ("09:59:51", "10:00:00", True),
+        ("09:59:50", "09:59:59", False),
+        ("10:00:19", "10:00:29", True),
+        ("10:00:20", "10:00:30", False),
+    ],
+)
+def test_alerts_of_the_margins_are_left_out(start: str, end: str, is_kept: bool) -> None:
+    found = {"window_start_at": f"2026-11-01T{start}.000Z", "window_end_at": f"2026-11-01T{end}.000Z"}
+    seconds = ["2026-11-01T10:00:00", "2026-11-01T10:00:20"]
+    assert of_the_days([found], seconds) == [found] * is_kept
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -66,7 +155,12 @@ def test_each_subject_is_listed_once_for_a_rule_and_buyers_are_marked(tmp_path: 
     records = tmp_path / "records.jsonl"
     times = [f"2026-11-01T10:00:0{second}.000Z" for second in range(4)]
     records.write_text(
-        "\n".join([record(7, times[0], "purchase"), record(8, times[0]), record(9, times[0], "purchase")])
+        "\n".join(
+            [
+                *(record(7, times[0], "purchase"), record(8, times[0]), record(9, times[0], "purchase")),
+                *('{"event_type": "purchase", "user', '{"event_type": "purchase"}', '["purchase"]'),
+            ]
+        )
     )
     rows = flagged(
         [
@@ -82,3 +176,93 @@ def test_each_subject_is_listed_once_for_a_rule_and_buyers_are_marked(tmp_path: 
     ]
     assert (rows[1]["first"], rows[1]["last"]) == (times[1], times[2])
     assert table(rows).splitlines()[-1] == "3 would be flagged, 1 of them buy"
+
+
+def finding(user: int, at: str) -> dict:
+    """An alert as the rules give it."""
+    end, start = f"2026-11-01T{at}:11.000Z", f"2026-11-01T{at}:01.000Z"
+    return {
+        "alert_id": f"burst:user#{user}:{end}",
+        "rule": "burst",
+        "subject": f"user#{user}",
+        "window_start_at": start,
+        "window_end_at": end,
+        "num_actions_per_watermark": 6,
+        "threshold": 5,
+        "level": 1,
+    }
+
+
+def run(monkeypatch: pytest.MonkeyPatch, folder: Path, alerts: list[dict], *more: str) -> tuple[int, list[int]]:
+    """Returns the exit code of history over 2026-11-01, and the users whose records the rules got, to find `alerts`."""
+    judged: list[int] = []
+
+    def launch(events: Path, file: Path, properties: Path | None = None) -> list[dict]:
+        judged.extend(users(events))
+        return alerts
+
+    monkeypatch.setattr(backtest, "launch", launch)
+    arguments = ["--bucket", "raw", "--from-date", "2026-11-01", "--to-date", "2026-11-01", "--out", str(folder)]
+    monkeypatch.setattr(sys, "argv", ["history", *arguments, *more])
+    return history.main(), judged
+
+
+def items(dynamodb) -> dict[str, dict[str, str]]:
+    found = dynamodb.scan(TableName="incidents")["Items"]
+    plain = [{name: next(iter(value.values())) for name, value in item.items()} for item in found]
+    return {item["subject"]: item for item in plain}
+
+
+def test_reprocessing_stores_each_alert_of_the_days_once_and_marked(
+    s3, dynamodb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(s3, "2026-11-01", "a", record(1, "2026-11-01T10:00:10.000Z"), record(2, "2026-11-01T10:30:10.000Z"))
+    put(s3, "2026-11-02", "s-1-2026-11-02-00-30-00-0b3c", record(3, "2026-11-01T11:00:10.000Z"))
+    alerts = [finding(1, "10:00"), finding(2, "10:30"), finding(3, "11:00")]
+    started_at = datetime.now(UTC).replace(microsecond=0)
+    stored = ("--incidents", "incidents")
+
+    assert run(monkeypatch, tmp_path, alerts[:1], *stored) == (0, [1, 2, 3])
+    assert capsys.readouterr().out.splitlines()[-1] == "1 alerts, 1 stored as incidents, 0 were known"
+    first = items(dynamodb)["user#1"]
+    own = ("detected_at", "reprocessed_at", "expires_at")
+    keys = {"ddb_partition_key": "user#1", "ddb_sort_key": alerts[0]["alert_id"]}
+    values = {name: str(value) for name, value in alerts[0].items() if name != "alert_id"}
+    assert {name: value for name, value in first.items() if name not in own} == keys | values
+    assert first["reprocessed_at"] == first["detected_at"]
+    detected_at = datetime.fromisoformat(first["detected_at"])
+    assert started_at <= detected_at <= datetime.now(UTC)
+    assert int(first["expires_at"]) == int(detected_at.timestamp()) + 365 * 24 * 3600
+
+    assert run(monkeypatch, tmp_path, alerts, *stored) == (0, [1, 2, 3])
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1] == "2 alerts, 1 stored as incidents, 1 were known"
+    assert "user#3" not in out
+    assert set(items(dynamodb)) == {"user#1", "user#2"}
+    assert items(dynamodb)["user#1"] == first
+    assert [json.loads(line) for line in (tmp_path / "alerts.jsonl").read_text().splitlines()] == alerts[:2]
+
+
+def test_a_backtest_stores_nothing(s3, dynamodb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    put(s3, "2026-11-01", "a", record(1, "2026-11-01T10:00:10.000Z"))
+    assert run(monkeypatch, tmp_path, [finding(1, "10:00")]) == (0, [1])
+    assert items(dynamodb) == {}
+
+
+def test_of_alerts_that_break_the_contract_none_is_stored(
+    s3, dynamodb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(s3, "2026-11-01", "a", record(1, "2026-11-01T10:00:10.000Z"))
+    broken = finding(2, "10:00") | {"level": 3}
+    assert run(monkeypatch, tmp_path, [finding(1, "10:00"), broken], "--incidents", "incidents")[0] == 1
+    assert "error: a rule gives what contracts/alert.json does not allow: level is 3" in capsys.readouterr().err
+    assert items(dynamodb) == {}
+
+
+def test_a_table_that_is_not_there_is_an_error_in_one_sentence(
+    s3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(s3, "2026-11-01", "a", record(1, "2026-11-01T10:00:10.000Z"))
+    assert run(monkeypatch, tmp_path, [finding(1, "10:00")], "--incidents", "gone")[0] == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: An error occurred (ResourceNotFoundException) when calling the PutItem operation")
