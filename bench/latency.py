@@ -38,10 +38,12 @@ SEED_STREAM = "bench-seed-alerts"
 
 ACTIONS = 6
 SPREAD_S = 3.0
+# https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html
+MAX_BATCH_RECORDS = 500
 TICK_S = 0.05
 # Before the bots that count: Java compiles what runs often.
 LEAD_S = 45
-LEAD_LIMIT_S = 180
+LEAD_LIMIT_S = 300
 # After the last bot: the seed's window, its watermark, and some.
 TAIL_S = 20
 USERS = 1_000_000
@@ -79,7 +81,9 @@ class Traffic:
                 taken[bot] += 1
                 if taken[bot] == ACTIONS:
                     crossing.append(bot)
-            users += [self.draw.randrange(USERS) for _ in range(int(now * self.rate) - sent - len(users))]
+            # After a standstill of the machine the rest comes with the next requests.
+            missing = min(int(now * self.rate) - sent, MAX_BATCH_RECORDS) - len(users)
+            users += [self.draw.randrange(USERS) for _ in range(missing)]
             if users:
                 put_at = self._put(users)
                 self.crossed_at |= dict.fromkeys(crossing, put_at)
