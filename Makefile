@@ -42,7 +42,7 @@ export CHECKPOINT_DISABLE := 1
 .DEFAULT_GOAL := help
 .PHONY: help require data-file days access aws install build demo up down status simulate upload drain etl insights \
         init plan deploy destroy test test-unit test-terraform test-simulator test-detection \
-        test-glue test-notebook test-e2e bench-simulator bench-detector score backtest reprocess \
+        test-glue test-notebook test-e2e bench-simulator bench-detector bench-latency score backtest reprocess \
         notebook check lint format clean
 
 help: ## list all tasks
@@ -246,6 +246,9 @@ bench-simulator: install ## the simulator beside other senders, in build/bench/s
 
 bench-detector: install ## what the rules cost on both state backends, in build/bench/detector.json
 	src/detector/.venv/bin/python bench/detector.py
+
+bench-latency: install build ## seconds from an event to its alert, beside the seed's rule, in build/bench/latency.json
+	PYTHONPATH=src .venv/bin/python bench/latency.py $(ARGS)
 
 notebook: .venv/installed ## write the Studio notebook's note, notebooks/*.zpln, from sql/detection
 	@$(RUN) notebook

@@ -130,7 +130,7 @@ variable "kinesis_endpoint" {
 variable "alert_sink_options" {
   description = "Options of the detector's Kinesis sink. The flush timeout bounds how long an alert waits for company."
   type        = map(string)
-  default     = { "sink.flush-buffer.timeout" = "200" }
+  default     = { "sink.flush-buffer.timeout" = "20" }
 }
 
 variable "detection" {

@@ -109,22 +109,36 @@ def submit(stack: Stack, application: str, savepoint: str | None = None) -> str:
     groups = configuration["EnvironmentPropertyDescriptions"]["PropertyGroupDescriptions"]
     properties = stack.directory / "flink" / "application_properties.json"
     properties.write_text(json.dumps(groups))
-    run = next(g["PropertyMap"] for g in groups if g["PropertyGroupId"] == "kinesis.analytics.flink.run.options")
+    options = next(g["PropertyMap"] for g in groups if g["PropertyGroupId"] == "kinesis.analytics.flink.run.options")
     flink = configuration["FlinkApplicationConfigurationDescription"]
     parallelism = flink["ParallelismConfigurationDescription"]["Parallelism"]
     interval_ms = flink["CheckpointConfigurationDescription"]["CheckpointInterval"]
+    program, jar = (app / options[name] for name in ("python", "jarfile"))
+    return run(stack, "the detector", program, jar, properties, parallelism, interval_ms, savepoint)
 
+
+def run(
+    stack: Stack,
+    name: str,
+    program: Path,
+    jar: Path,
+    properties: Path,
+    parallelism: int,
+    interval_ms: int,
+    savepoint: str | None = None,
+) -> str:
+    """Returns the id of the job that a Python program starts, with a checkpoint every `interval_ms`."""
     stack.wait_for(lambda: slots(stack) >= parallelism, f"Flink, see {stack.log('flink-taskmanager')}", timeout_s=120)
     environment = flink_environment(stack) | {"APPLICATION_PROPERTIES": str(properties)}
     command = ["bash", f"{environment['FLINK_HOME']}/bin/flink", "run", "--detached", "--parallelism", str(parallelism)]
     command += [f"-Dexecution.checkpointing.interval={interval_ms}ms"]
     if savepoint:
         command += ["--fromSavepoint", savepoint]
-    command += ["--python", str(app / run["python"]), "--jarfile", str(app / run["jarfile"])]
+    command += ["--python", str(program), "--jarfile", str(jar)]
     result = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
     (stack.directory / "log" / "flink-run.log").write_text(result.stdout + result.stderr)
     if result.returncode:
-        raise RuntimeError(f"the detector did not start: see {stack.directory}/log/flink-run.log")
+        raise RuntimeError(f"{name} did not start: see {stack.directory}/log/flink-run.log")
     return result.stdout.rsplit("JobID", 1)[1].strip()
 
 

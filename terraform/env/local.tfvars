@@ -21,7 +21,7 @@ delivery_buffer_s      = 5
 checkpoint_interval_ms = 5000
 
 alert_sink_options = {
-  "sink.flush-buffer.timeout"         = "200"
+  "sink.flush-buffer.timeout"         = "20"
   "sink.http-client.protocol.version" = "HTTP1_1"
 }
 

@@ -46,11 +46,13 @@ run "detection" {
       }) == jsonencode({
       "kinesis.analytics.flink.run.options" = { jarfile = "lib/pyflink-dependencies.jar", python = "main.py" }
       "table.alerts"                        = { "aws.region" = "us-east-1", "sink.flush-buffer.timeout" = "200", stream = "alert-stream" }
+      "table.config"                        = { "execution.buffer-timeout.interval" = "20 ms" }
       "table.raw_events" = {
-        "aws.region"                          = "us-east-1"
-        "scan.shard.discovery.intervalmillis" = "1000"
-        "scan.stream.initpos"                 = "TRIM_HORIZON"
-        stream                                = "raw-stream"
+        "aws.region"                           = "us-east-1"
+        "scan.shard.discovery.intervalmillis"  = "1000"
+        "scan.shard.getrecords.intervalmillis" = "500"
+        "scan.stream.initpos"                  = "TRIM_HORIZON"
+        stream                                 = "raw-stream"
       }
       "values.burst"  = { threshold = "8" }
       "values.source" = { max_ahead_s = "30" }

@@ -11,10 +11,18 @@ locals {
       "scan.stream.initpos" = var.start_position
       # After a split or merge, the new shards' events must come before the others' make them late.
       "scan.shard.discovery.intervalmillis" = "1000"
+      # A shard answers five reads a second, of all its consumers: this one, Firehose, the notebook. By default the
+      # connector takes all five. https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
+      "scan.shard.getrecords.intervalmillis" = "500"
     })
     "table.alerts" = merge(local.kinesis, var.alert_sink_options, {
       "stream" = var.alert_stream_name
     })
+    "table.config" = {
+      # How long rows wait for company at each exchange between two tasks, 100 ms by default. On its way to an alert an
+      # event passes several (docs/detection.md).
+      "execution.buffer-timeout.interval" = "20 ms"
+    }
     },
     { for name, values in var.values : "values.${name}" => { for key, value in values : key => tostring(value) } },
   )

@@ -1,0 +1,245 @@
+"""How long an alert takes: from putting the event that crosses a threshold into stream 1 to the record in stream 2.
+
+`make bench-latency` writes build/bench/latency.json and prints it as a table. It starts a local stack of its own, which
+runs the deployed detector (six rules, RocksDB, the deployed properties), and beside it the seed's rule as a second job
+on the same stream 1, with the same options and a watermark two seconds behind the events, into a stream of its own.
+
+The traffic is `--rate` events a second on both shards, sent as they happen: an event's time is that of its put. Bots do
+six things within three seconds; the sixth is the one that crosses (more than five in ten seconds), for both rules. The
+clock starts just before the call of PutRecords with the sixth and ends when the stream takes the alert in, which is the
+record's ApproximateArrivalTimestamp, by the same clock. So it is Flink's part: on AWS, networks and Lambda's poll come
+on top. A bot astride a boundary of the seed's windows is not found by the seed: `found` counts, the times are of those.
+
+On a busy machine the times are the machine's: look at the load and at the longest put, which takes milliseconds on an
+idle one.
+
+The bots that count start after both jobs have reported others. Numbers of one run may be compared with each other.
+"""
+
+import argparse
+import heapq
+import json
+import math
+import os
+import random
+import signal
+import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from local_cloud import flink, steps
+from local_cloud.shards import read_all
+from local_cloud.stack import STOP_SIGNALS, Stack
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = ROOT / "build" / "bench" / "latency.json"
+SEED_STREAM = "bench-seed-alerts"
+
+ACTIONS = 6
+SPREAD_S = 3.0
+# https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html
+MAX_BATCH_RECORDS = 500
+TICK_S = 0.05
+# Before the bots that count: Java compiles what runs often.
+LEAD_S = 45
+LEAD_LIMIT_S = 300
+# Traffic after the last bot, and again until no alert came: the seed's window, its watermark, and some.
+TAIL_S = 20
+USERS = 1_000_000
+FIRST_BOT = 700_000_000_000
+
+Result = dict[str, Any]
+
+
+class Traffic:
+    """Shoppers and bots, sent to a stream at an even rate as time passes."""
+
+    def __init__(self, stream: str, rate: float):
+        self.stream, self.rate = stream, rate
+        self.kinesis = boto3.client("kinesis")
+        self.draw = random.Random(1)
+        self.bots = 0
+        # By bot: Unix time just before the put of the event that crosses.
+        self.crossed_at: dict[int, float] = {}
+        self.longest_put_s = 0.0
+
+    def send(self, seconds: float, bots: int = 0) -> list[int]:
+        """Returns the bots that came, evenly over the time, when it has passed."""
+        names = [FIRST_BOT + self.bots + number for number in range(bots)]
+        self.bots += bots
+        due = [step for number, bot in enumerate(names) for step in self._steps(bot, number * seconds / bots)]
+        heapq.heapify(due)
+        taken = dict.fromkeys(names, 0)
+        end = max([seconds, *(at + TICK_S for at, _ in due)])
+        started, sent, now = time.monotonic(), 0, 0.0
+        while now < end:
+            now = time.monotonic() - started
+            users, crossing = [], []
+            while due and due[0][0] <= now:
+                users.append(bot := heapq.heappop(due)[1])
+                taken[bot] += 1
+                if taken[bot] == ACTIONS:
+                    crossing.append(bot)
+            # After a standstill of the machine the rest comes with the next requests.
+            missing = min(int(now * self.rate) - sent, MAX_BATCH_RECORDS) - len(users)
+            users += [self.draw.randrange(USERS) for _ in range(missing)]
+            if users:
+                put_at = self._put(users)
+                self.crossed_at |= dict.fromkeys(crossing, put_at)
+                sent += len(users)
+            time.sleep(max(0.0, TICK_S - (time.monotonic() - started - now)))
+        return names
+
+    def _steps(self, bot: int, start: float) -> list[tuple[float, int]]:
+        # At any place of the second.
+        start += self.draw.random()
+        between = (self.draw.uniform(0, SPREAD_S) for _ in range(ACTIONS - 2))
+        return [(start + offset, bot) for offset in (0.0, *between, SPREAD_S)]
+
+    def _put(self, users: list[int]) -> float:
+        """Returns the Unix time just before the call; RuntimeError if a record was refused."""
+        put_at = time.time()
+        records = [{"PartitionKey": str(user), "Data": self._event(user, put_at)} for user in users]
+        answer = self.kinesis.put_records(StreamName=self.stream, Records=records)
+        if answer["FailedRecordCount"]:
+            raise RuntimeError(f"{self.stream} refused {answer['FailedRecordCount']} of {len(records)} records")
+        self.longest_put_s = max(self.longest_put_s, time.time() - put_at)
+        return put_at
+
+    def _event(self, user: int, at: float) -> bytes:
+        moment = datetime.fromtimestamp(at, UTC)
+        product = self.draw.randrange(100_000)
+        event = {
+            "event_time": f"{moment:%Y-%m-%d %H:%M:%S} UTC",
+            "event_type": "view",
+            "product_id": product,
+            "category_id": product % 600,
+            "category_code": "electronics.smartphone",
+            "brand": f"brand{product % 900}",
+            "price": 9.99,
+            "user_id": user,
+            "user_session": f"session-{user}",
+            "txn_timestamp": f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z",
+        }
+        return json.dumps(event).encode()
+
+
+def start_seed(stack: Stack) -> None:
+    """Starts the seed's rule beside the detector, with the detector's properties, into a stream of its own."""
+    outputs, folder = stack.outputs(), stack.directory / "flink"
+    kinesis = boto3.client("kinesis")
+    kinesis.create_stream(StreamName=SEED_STREAM, ShardCount=1)
+    kinesis.get_waiter("stream_exists").wait(StreamName=SEED_STREAM, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    groups = json.loads((folder / "application_properties.json").read_text())
+    for group in groups:
+        if group["PropertyGroupId"] == "table.alerts":
+            group["PropertyMap"]["stream"] = SEED_STREAM
+    properties = folder / "seed_properties.json"
+    properties.write_text(json.dumps(groups))
+    detector = flink.rest(stack, f"/jobs/{flink.running_job(stack)}")
+    config = flink.rest(stack, f"/jobs/{detector['jid']}/checkpoints/config")
+    jar = folder / "app" / "lib" / "pyflink-dependencies.jar"
+    parallelism = max(vertex["parallelism"] for vertex in detector["vertices"])
+    program = Path(__file__).with_name("seed_job.py")
+    job = flink.run(stack, "the seed's rule", program, jar, properties, parallelism, config["interval"])
+    flink.wait_until_running(stack, job)
+    steps.progress(f"the seed's rule runs beside {outputs['detector_name']}")
+
+
+def first_alerts(stream: str, rule: str) -> dict[int, float]:
+    """Returns when the stream took in each user's first alert of a rule, Unix time."""
+    first: dict[int, float] = {}
+    for record in read_all(stream):
+        alert = json.loads(record["Data"])
+        if alert["rule"] == rule:
+            user, at = int(alert["subject"].removeprefix("user#")), record["ApproximateArrivalTimestamp"].timestamp()
+            first[user] = min(at, first.get(user, at))
+    return first
+
+
+def measure(stack: Stack, bots: int, seconds: float, rate: float) -> Result:
+    """Returns what one stretch of traffic shows of both jobs, which run."""
+    outputs = stack.outputs()
+    places = {"burst": outputs["alert_stream_name"], "seed": SEED_STREAM}
+    traffic = Traffic(outputs["raw_stream_name"], rate)
+    started = time.monotonic()
+    while time.monotonic() - started < LEAD_S or not all(first_alerts(places[rule], rule) for rule in places):
+        if time.monotonic() - started > LEAD_LIMIT_S:
+            raise RuntimeError(f"a job reported none of {traffic.bots} bots: see {stack.log('flink-taskmanager')}")
+        traffic.send(5, bots=3)
+    steps.progress(f"sending {bots} bots in {seconds:.0f} s")
+    load_before, traffic.longest_put_s = os.getloadavg(), 0.0
+    names = traffic.send(seconds, bots)
+    result: Result = {
+        "load_before": [round(load, 2) for load in load_before],
+        "load_after": [round(load, 2) for load in os.getloadavg()],
+        "longest_put_s": round(traffic.longest_put_s, 3),
+    }
+    # As long as alerts come: on a busy machine the last ones are late, and without them the figures would flatter.
+    alerts, before = {}, None
+    while alerts != before:
+        before = alerts
+        traffic.send(TAIL_S)
+        alerts = {rule: first_alerts(stream, rule) for rule, stream in places.items()}
+    for rule, at in alerts.items():
+        result[rule] = summary([at[bot] - traffic.crossed_at[bot] for bot in names if bot in at], bots)
+    return result
+
+
+def summary(latencies: list[float], bots: int) -> Result:
+    """Returns the figures of one job, in seconds; percentiles are the nearest rank's."""
+    ranked = sorted(latencies)
+    if not ranked:
+        raise RuntimeError(f"none of {bots} bots was found")
+    result: Result = {"bots": bots, "found": len(ranked)}
+    for name, share in (("min", 0.0), ("median", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0)):
+        result[f"{name}_s"] = round(ranked[max(0, math.ceil(share * len(ranked)) - 1)], 3)
+    return result
+
+
+def table(report: Result) -> None:
+    columns = ("bots", "found", "min_s", "median_s", "p95_s", "p99_s", "max_s")
+    print(f"\n{report['rate']} events/s".ljust(21) + "".join(f"{column:>10}" for column in columns))
+    for rule in ("burst", "seed"):
+        print(f"{rule:20}" + "".join(f"{report[rule][column]:>10}" for column in columns))
+    load = report["load_before"][0]
+    print(f"\nload before: {load} on {report['cores']} cores; longest put: {report['longest_put_s']} s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bots", type=int, default=240)
+    parser.add_argument("--minutes", type=float, default=4, help="in which they come, evenly (default: 4)")
+    parser.add_argument("--rate", type=float, default=200, help="events a second, with the bots' (default: 200)")
+    given = parser.parse_args()
+    if given.bots < 1 or given.bots * ACTIONS > given.minutes * 60 * given.rate / 2:
+        parser.error(f"{given.bots} bots: give from 1 up to so many that at most half of the traffic is theirs")
+    for number in STOP_SIGNALS:  # whoever ends us: what was started is stopped first
+        signal.signal(number, signal.default_int_handler)
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    report: Result = {"cores": os.cpu_count(), "load_at_start": [round(load, 2) for load in os.getloadavg()]}
+    report |= {"rate": given.rate, "minutes": given.minutes}
+    directory = OUT.parent / "latency"
+    with suppress(FileNotFoundError):
+        Stack.load(directory).stop()  # what a run that was killed has left
+    stack = Stack.create(directory)
+    try:
+        steps.start(stack)
+        start_seed(stack)
+        report |= measure(stack, given.bots, given.minutes * 60, given.rate)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        stack.stop()
+    OUT.write_text(json.dumps(report, indent=2) + "\n")
+    table(report)
+    print(f"\n{OUT.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

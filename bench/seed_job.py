@@ -1,0 +1,37 @@
+"""Starts the seed's rule as a job on the streams, as src/detector/main.py starts ours. bench/latency.py submits it.
+
+Stream, sink and options come from the application's properties, the time is the seed's own: as the event brings it, not
+cut to seconds, with a watermark two seconds behind it.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from pyflink.table import EnvironmentSettings, TableEnvironment
+
+DETECTOR = Path(__file__).resolve().parents[1] / "src" / "detector"
+sys.path.insert(0, str(DETECTOR))
+
+import main as detector  # noqa: E402
+
+OWN_TIME = """
+create table raw_events (
+  event_at as txn_timestamp,
+  watermark for event_at as event_at - interval '2' second
+) like events (excluding generated excluding watermarks)
+"""
+
+
+def start() -> None:
+    """Starts the job and returns."""
+    groups = detector.read_property_groups(Path(os.environ["APPLICATION_PROPERTIES"]))
+    env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
+    detector.create_tables(env, detector.SQL, groups)
+    env.execute_sql("alter table raw_events rename to events")
+    env.execute_sql(OWN_TIME)
+    env.execute_sql((DETECTOR / "seed.sql").read_text())
+
+
+if __name__ == "__main__":
+    start()
