@@ -32,5 +32,5 @@ create table raw_events (
   'format' = 'json',
   'json.timestamp-format.standard' = 'ISO-8601',
   'json.ignore-parse-errors' = 'true',
-  'scan.shard-assigner' = 'uniform'
+  'scan.shard-assigner' = 'one-shard-per-subtask'
 )

@@ -54,7 +54,6 @@ def main() -> None:
 
     groups = read_property_groups(Path(os.environ.get("APPLICATION_PROPERTIES", PROPERTIES)))
     env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
-    refuse_shared_subtasks(groups["table.raw_events"], int(env.get_config().get("parallelism.default", "1")))
     create_tables(env, SQL, groups)
     return rules(env, SQL, groups).execute()
 
@@ -150,39 +149,6 @@ def alter_table(table: str, options: Mapping[str, str]) -> str:
 def literal(text: str) -> str:
     """Returns the text as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
-
-
-def refuse_shared_subtasks(options: Mapping[str, str], parallelism: int) -> None:
-    """Raises RuntimeError if two open shards of the stream would be read by one subtask.
-
-    A subtask has one watermark. While a backlog is read, the faster shard's watermark makes the slower shard's events
-    late, and what is late is dropped: alerts would be missing in silence. Shards and assignment are asked of the
-    connector itself.
-    """
-    from pyflink.java_gateway import get_gateway
-
-    jvm = get_gateway().jvm
-    kinesis = jvm.org.apache.flink.streaming.connectors.kinesis
-    properties = jvm.java.util.Properties()
-    for name in ("aws.region", "aws.endpoint"):
-        if name in options:
-            properties.setProperty(name, options[name])
-    asked = jvm.java.util.HashMap()
-    asked.put(options["stream"], None)
-    shards = kinesis.proxy.KinesisProxy.create(properties).getShardList(asked)
-    assigner = kinesis.util.UniformShardAssigner()
-    subtasks: dict[int, list[str]] = {}
-    for shard in shards.getRetrievedShardListOfStream(options["stream"]):
-        if not shard.isClosed():
-            subtask = assigner.assign(shard, parallelism) % parallelism
-            subtasks.setdefault(subtask, []).append(shard.getShard().getShardId())
-    if shared := [names for names in subtasks.values() if len(names) > 1]:
-        raise RuntimeError(
-            f"stream {options['stream']} has {sum(map(len, subtasks.values()))} open shards, and with parallelism "
-            f"{parallelism} one subtask would read {' and '.join(shared[0])}, whose events would make each other late: "
-            "give the stream shards of equal size (aws kinesis update-shard-count), set raw_stream_shard_count to "
-            "their number and deploy"
-        )
 
 
 if __name__ == "__main__":

@@ -11,13 +11,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from operator import itemgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import pytest
 
+if TYPE_CHECKING:
+    from pyflink.table import TableEnvironment
+
 collect_ignore_glob = [] if find_spec("pyflink") else ["test_*.py"]
 
-SQL = Path(__file__).parents[3] / "sql" / "detection"
+ROOT = Path(__file__).parents[3]
+SQL = ROOT / "sql" / "detection"
+JAR = ROOT / "src" / "detector" / "target" / "pyflink-dependencies.jar"
 
 # Lines that are no records, at the head of a shard. A subtask that is done with its file takes another one, and both
 # shards on one subtask would make each other's events late: when it is done, the other subtask has begun.
@@ -97,6 +103,18 @@ def detect(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
         return read_alerts(alerts)
 
     return run
+
+
+@pytest.fixture
+def kinesis(cluster: dict[str, str]) -> "TableEnvironment":
+    """Returns an environment that knows the Kinesis connector and our assigner: the application's jar."""
+    from pyflink.table import EnvironmentSettings, TableEnvironment
+
+    if not JAR.exists():
+        pytest.fail(f"no {JAR.name} in {JAR.parent}: run `make build`")
+    env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
+    env.get_config().set("pipeline.jars", JAR.as_uri())
+    return env
 
 
 def read_alerts(folder: Path) -> list[dict]:

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 from conftest import SQL
-from pyflink.table import EnvironmentSettings, TableEnvironment
+from pyflink.table import TableEnvironment
 
 from detector import main
 
-JAR = Path(main.__file__).parent / "target" / "pyflink-dependencies.jar"
 RULES = sorted(file.stem for file in (SQL / "rules").glob("*.sql"))
 
 # As terraform/tests/detection.tftest.hcl finds them at the application.
@@ -25,16 +24,6 @@ GROUPS = {
     "values.burst": {"threshold": "8"},
     "values.source": {"max_ahead_s": "30"},
 }
-
-
-@pytest.fixture
-def kinesis(cluster: dict[str, str]) -> TableEnvironment:
-    """Returns an environment that knows the Kinesis connector, as the application's jar brings it."""
-    if not JAR.exists():
-        pytest.fail(f"no {JAR.name} in {JAR.parent}: run `make build`")
-    env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
-    env.get_config().set("pipeline.jars", JAR.as_uri())
-    return env
 
 
 def test_property_groups_are_read_as_managed_flink_writes_them(tmp_path: Path) -> None:
