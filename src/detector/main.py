@@ -3,7 +3,7 @@
 Managed Flink runs `main.py` from the application's zip, with the SQL beside it. What is set for the application is read
 from /etc/flink/application_properties.json:
 
-- group `table.<name>`: connector options of a table of source.sql or sink.sql
+- group `table.<name>`: connector options of a table of source.sql, sink.sql or sink_unjudged.sql
 - group `table.config`: options of Flink's table runtime
 - group `values.<name>`: values of <name>.sql, a rule for instance, that shall differ from those in its header
 
@@ -65,10 +65,10 @@ def read_property_groups(file: Path) -> Groups:
 
 
 def create_tables(env: "TableEnvironment", sql: Path, groups: Groups) -> None:
-    """Sets the options of the runtime, and creates source and sink from the files in `sql`."""
+    """Sets the options of the runtime, and creates source and sinks from the files in `sql`."""
     for option, value in (OPTIONS | dict(groups.get("table.config", {}))).items():
         env.get_config().set(option, value)
-    for name in ("source", "sink"):
+    for name in ("source", "sink", "sink_unjudged"):
         env.execute_sql(fill_in(sql / f"{name}.sql", values(sql, groups)[name]))
     for table in env.list_tables():
         if options := groups.get(f"table.{table}"):
@@ -76,7 +76,7 @@ def create_tables(env: "TableEnvironment", sql: Path, groups: Groups) -> None:
 
 
 def rules(env: "TableEnvironment", sql: Path, groups: Groups, only: Collection[str] = ()) -> "StatementSet":
-    """Returns the rules in `sql`, all or `only` some, as one job, not yet running.
+    """Returns the rules in `sql` and the tally of what they leave out, or `only` some rules, as one job, not yet run.
 
     ValueError if a property sets what no file knows.
     """
@@ -90,6 +90,8 @@ def rules(env: "TableEnvironment", sql: Path, groups: Groups, only: Collection[s
         if not only or rule in only:
             finding = {"findings": f"select * from {rule}"}
             statements.add_insert_sql(fill_in(sql / "alerts.sql", known["alerts"] | finding))
+    if not only:
+        statements.add_insert_sql(fill_in(sql / "unjudged.sql", known["unjudged"]))
     return statements
 
 

@@ -52,8 +52,9 @@ run "detection" {
         "scan.stream.initpos"                 = "TRIM_HORIZON"
         stream                                = "raw-stream"
       }
-      "values.burst"  = { threshold = "8" }
-      "values.source" = { max_ahead_s = "30" }
+      "table.unjudged" = { "aws.region" = "us-east-1", "sink.flush-buffer.timeout" = "200", stream = "alert-stream" }
+      "values.burst"   = { threshold = "8" }
+      "values.source"  = { max_ahead_s = "30" }
     })
     error_message = "Property groups: ${jsonencode(local.property_groups)}"
   }
@@ -152,8 +153,9 @@ run "endpoint_and_window_are_values" {
       local.property_groups["table.raw_events"]["aws.endpoint"] == var.kinesis_endpoint
       && local.property_groups["table.alerts"]["aws.endpoint"] == var.kinesis_endpoint
       && local.property_groups["table.alerts"]["sink.http-client.protocol.version"] == "HTTP1_1"
+      && local.property_groups["table.unjudged"] == local.property_groups["table.alerts"]
     )
-    error_message = "Both tables need the endpoint, the sink its options."
+    error_message = "All tables need the endpoint, the sinks their options."
   }
 
   assert {

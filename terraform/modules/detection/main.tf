@@ -12,9 +12,8 @@ locals {
       # After a split or merge, the new shards' events must come before the others' make them late.
       "scan.shard.discovery.intervalmillis" = "1000"
     })
-    "table.alerts" = merge(local.kinesis, var.alert_sink_options, {
-      "stream" = var.alert_stream_name
-    })
+    "table.alerts"   = local.sink
+    "table.unjudged" = local.sink
     },
     { for name, values in var.values : "values.${name}" => { for key, value in values : key => tostring(value) } },
   )
@@ -27,6 +26,8 @@ locals {
     for name, values in var.values : name
     if !alltrue([for key in keys(values) : can(regex("(?m)^-- ${key}: [0-9.]+$", lookup(local.sql, name, "")))])
   ]
+
+  sink = merge(local.kinesis, var.alert_sink_options, { "stream" = var.alert_stream_name })
 
   kinesis = merge(
     { "aws.region" = var.region },
