@@ -84,6 +84,7 @@ resource "aws_kinesisanalyticsv2_application" "detector" {
         min_pause_between_checkpoints = min(var.checkpoint_interval_ms, 5000)
       }
 
+      # Has records in and out, lag and watermark already (docs/architecture.md); finer levels cost more.
       monitoring_configuration {
         configuration_type = "CUSTOM"
         log_level          = "INFO"
