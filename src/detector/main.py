@@ -44,6 +44,11 @@ OPTIONS = {
 }
 HEADER_LINE = re.compile(r"-- (\w+): (.*)")
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+INTERVAL = re.compile(r"interval '\$\{(\w+?)(_before)?\}' second\((\d)\)")
+# No pause between attacks, no time ahead of the clock. Any other time of 0 s is a window without events.
+MAY_BE_0 = ("quiet_s", "max_ahead_s")
+# Outside an interval. Three decades: the times of source.sql are good until 2068.
+MOST_SECONDS = 999_999_999
 
 Groups = Mapping[str, Mapping[str, str]]
 
@@ -110,9 +115,10 @@ def values(sql: Path, groups: Groups) -> dict[str, dict[str, str]]:
     """Returns each file's values by its name: the numbers in its header, or what a property group says instead.
 
     A rule whose header names a view as its `window` has that view's values too. ValueError names what is set but
-    unknown, or no number.
+    unknown, no number, or one that the SQL cannot take.
     """
-    headers = {file.stem: header(file) for file in sorted(sql.rglob("*.sql"))}
+    files = {file.stem: file for file in sorted(sql.rglob("*.sql"))}
+    headers = {name: header(file) for name, file in files.items()}
     known = {
         name: {key: value for key, value in lines.items() if NUMBER.fullmatch(value)} for name, lines in headers.items()
     }
@@ -129,9 +135,33 @@ def values(sql: Path, groups: Groups) -> dict[str, dict[str, str]]:
                     f"property group '{group}' sets {key} to '{value}', but {name}.sql takes numbers for "
                     f"{', '.join(own)}: mend Terraform's variable detection"
                 )
+            if (allowed := whole_numbers(files[name], key)) and not (value.isdigit() and int(value) in allowed):
+                raise ValueError(
+                    f"property group '{group}' sets {key} to '{value}', but {name}.sql takes whole numbers from "
+                    f"{allowed[0]} to {allowed[-1]} there: mend Terraform's variable detection"
+                )
         own.update(changes)
+        if {"window_s", "slide_s"} <= own.keys() and int(own["window_s"]) % int(own["slide_s"]):
+            raise ValueError(
+                f"property group '{group}' makes window_s {own['window_s']} with slide_s {own['slide_s']}, but a "
+                "window is a whole number of slides: mend Terraform's variable detection"
+            )
     shared = {name: known.get(lines.get("window", ""), {}) for name, lines in headers.items()}
     return {name: shared[name] | own for name, own in known.items()}
+
+
+def whole_numbers(file: Path, key: str) -> range | None:
+    """Returns which numbers a value of the file may be, None if any: seconds and thresholds are whole.
+
+    How long seconds may be their use tells: an interval holds as many digits as it declares.
+    """
+    if key == "threshold":
+        return range(2**31 - 1)
+    if not key.endswith("_s"):
+        return None
+    uses = [(before, digits) for name, before, digits in INTERVAL.findall(file.read_text()) if name == key]
+    most = min((10 ** int(digits) - (not before) for before, digits in uses), default=MOST_SECONDS)
+    return range(key not in MAY_BE_0, most + 1)
 
 
 def fill_in(file: Path, known: Mapping[str, str]) -> str:

@@ -29,6 +29,27 @@ locals {
 
   sink = merge(local.kinesis, var.alert_sink_options, { "stream" = var.alert_stream_name })
 
+  # Times are whole seconds, of as many digits as the intervals have that they stand in; `_before` is one less. The
+  # application itself checks the same (values() in src/detector/main.py), and that windows are whole numbers of slides.
+  most_seconds = {
+    for name, values in var.values : name => {
+      for key in keys(values) : key => min(999999999, [
+        for use in regexall("interval '[$][{]${key}(_before)?[}]' second[(]([0-9])[)]", lookup(local.sql, name, "")) :
+        pow(10, tonumber(use[1])) - (use[0] == null ? 1 : 0)
+      ]...)
+    }
+  }
+  unfit_values = flatten([
+    for name, values in var.values : [
+      for key, value in values : "${name}.${key} = ${value}"
+      if(key == "threshold" || endswith(key, "_s")) && (
+        floor(value) != value
+        || value < (contains(["threshold", "quiet_s", "max_ahead_s"], key) ? 0 : 1)
+        || value > (key == "threshold" ? 2147483646 : local.most_seconds[name][key])
+      )
+    ]
+  ])
+
   kinesis = merge(
     { "aws.region" = var.region },
     var.kinesis_endpoint == null ? {} : { "aws.endpoint" = var.kinesis_endpoint },
@@ -113,6 +134,11 @@ resource "aws_kinesisanalyticsv2_application" "detector" {
     precondition {
       condition     = length(local.unknown_values) == 0
       error_message = "The variable detection sets what the SQL does not know, for ${join(", ", local.unknown_values)}: give names of files in sql/detection, and of the numbers in their headers."
+    }
+
+    precondition {
+      condition     = length(local.unfit_values) == 0
+      error_message = "The variable detection sets what the SQL cannot take: ${join(", ", local.unfit_values)}. Thresholds and times (_s) are whole numbers; times are 1 s or more, quiet_s and max_ahead_s 0 or more, and those in an interval 999 s at most (a rule's own window 1000)."
     }
   }
 }
