@@ -41,7 +41,7 @@ export CHECKPOINT_DISABLE := 1
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .PHONY: help require data-file days access aws install build demo up down status simulate upload drain etl insights \
-        init plan deploy destroy test test-unit test-terraform test-simulator test-detection \
+        flink-ui init plan deploy destroy test test-unit test-terraform test-simulator test-detection \
         test-glue test-notebook test-e2e bench-simulator bench-detector bench-latency score backtest reprocess \
         notebook check lint format clean
 
@@ -115,6 +115,13 @@ endif
 insights: access install ## answer every question of sql/insights
 	@$(ENTER); ATHENA_WORKGROUP=$(call OUTPUT,workgroup_name) \
 	$(RUN) insights --engine $(ENGINE) --database $(call OUTPUT,database) --out build/insights $(if $(FROM),--from-date $(FROM)) $(if $(TO),--to-date $(TO))
+
+flink-ui: access .venv/installed ## print the address of Flink's page of the detector: records in and out, lag, watermarks
+ifeq ($(ENV),local)
+	@$(ENTER); echo "$$FLINK_URL"
+else
+	@$(ENTER); $(RUN) detector.flink_page --application $(call OUTPUT,detector_name)
+endif
 
 ##@ AWS
 

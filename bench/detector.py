@@ -152,10 +152,12 @@ def run(name: str, cluster: dict[str, str], events: Path) -> str:
     tables = {
         "table.raw_events": {"connector": "filesystem", "path": events.as_uri()},
         "table.alerts": {"connector": "blackhole"},
+        "table.unjudged": {"connector": "blackhole"},
     }
     main.create_tables(env, SQL, tables)
     env.execute_sql("alter table raw_events reset ('scan.shard-assigner')")  # files have no shards
-    env.execute_sql("alter table alerts reset ('format')")
+    for table in ("alerts", "unjudged"):
+        env.execute_sql(f"alter table {table} reset ('format')")
     if name == "project":
         result = main.rules(env, SQL, {}).execute()
     elif name == "burst":

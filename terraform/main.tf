@@ -108,6 +108,7 @@ module "alerting" {
   incident_topic_name    = local.names.incident_topic
   metric_namespace       = local.names.metric_namespace
   metric_name            = var.names.metric
+  unjudged_metric_name   = var.names.unjudged_metric
   alert_emails           = var.alert_emails
   point_in_time_recovery = var.point_in_time_recovery
   deletion_protection    = var.deletion_protection
@@ -128,14 +129,16 @@ module "lake" {
   lifecycle_rules       = var.lifecycle_rules
   result_retention_days = var.result_retention_days
 
-  database           = local.database
-  raw_table          = var.names.raw_table
-  raw_columns        = jsondecode(file("${path.root}/../contracts/event.json"))
-  curate_job_name    = local.names.curate_job
-  script             = local.packages.curate
-  worker_count       = var.curate_worker_count
-  timeout_minutes    = var.curate_timeout_minutes
-  log_retention_days = var.log_retention_days
+  database               = local.database
+  raw_table              = var.names.raw_table
+  raw_columns            = jsondecode(file("${path.root}/../contracts/event.json"))
+  curate_job_name        = local.names.curate_job
+  script                 = local.packages.curate
+  worker_count           = var.curate_worker_count
+  timeout_minutes        = var.curate_timeout_minutes
+  metric_namespace       = local.names.metric_namespace
+  quarantine_metric_name = var.names.quarantine_metric
+  log_retention_days     = var.log_retention_days
 }
 
 # Answers: one saved and one prepared query per question of sql/insights.

@@ -96,13 +96,23 @@ output "failure_queue_url" {
 }
 
 output "metric_namespace" {
-  description = "CloudWatch namespace of the incident metric."
+  description = "CloudWatch namespace of the metrics."
   value       = local.names.metric_namespace
 }
 
 output "metric_name" {
   description = "CloudWatch metric of incidents."
   value       = var.names.metric
+}
+
+output "unjudged_metric_name" {
+  description = "CloudWatch metric of events that the detector's rules did not judge, by reason."
+  value       = var.names.unjudged_metric
+}
+
+output "quarantine_metric_name" {
+  description = "CloudWatch metric of records that the curate job put into quarantine, by reason."
+  value       = var.names.quarantine_metric
 }
 
 output "workgroup_name" {

@@ -3,7 +3,7 @@
 Managed Flink runs `main.py` from the application's zip, with the SQL beside it. What is set for the application is read
 from /etc/flink/application_properties.json:
 
-- group `table.<name>`: connector options of a table of source.sql or sink.sql
+- group `table.<name>`: connector options of a table of source.sql, sink.sql or sink_unjudged.sql
 - group `table.config`: options of Flink's table runtime
 - group `values.<name>`: values of <name>.sql, a rule for instance, that shall differ from those in its header
 
@@ -44,6 +44,11 @@ OPTIONS = {
 }
 HEADER_LINE = re.compile(r"-- (\w+): (.*)")
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+INTERVAL = re.compile(r"interval '\$\{(\w+?)(_before)?\}' second\((\d)\)")
+# No pause between attacks, no time ahead of the clock. Any other time of 0 s is a window without events.
+MAY_BE_0 = ("quiet_s", "max_ahead_s")
+# Outside an interval. Three decades: the times of source.sql are good until 2068.
+MOST_SECONDS = 999_999_999
 
 Groups = Mapping[str, Mapping[str, str]]
 
@@ -64,10 +69,10 @@ def read_property_groups(file: Path) -> Groups:
 
 
 def create_tables(env: "TableEnvironment", sql: Path, groups: Groups) -> None:
-    """Sets the options of the runtime, and creates source and sink from the files in `sql`."""
+    """Sets the options of the runtime, and creates source and sinks from the files in `sql`."""
     for option, value in (OPTIONS | dict(groups.get("table.config", {}))).items():
         env.get_config().set(option, value)
-    for name in ("source", "sink"):
+    for name in ("source", "sink", "sink_unjudged"):
         env.execute_sql(fill_in(sql / f"{name}.sql", values(sql, groups)[name]))
     for table in env.list_tables():
         if options := groups.get(f"table.{table}"):
@@ -75,7 +80,7 @@ def create_tables(env: "TableEnvironment", sql: Path, groups: Groups) -> None:
 
 
 def rules(env: "TableEnvironment", sql: Path, groups: Groups, only: Collection[str] = ()) -> "StatementSet":
-    """Returns the rules in `sql`, all or `only` some, as one job, not yet running.
+    """Returns the rules in `sql` and the tally of what they leave out, or `only` some rules, as one job, not yet run.
 
     ValueError if a property sets what no file knows.
     """
@@ -89,6 +94,8 @@ def rules(env: "TableEnvironment", sql: Path, groups: Groups, only: Collection[s
         if not only or rule in only:
             finding = {"findings": f"select * from {rule}"}
             statements.add_insert_sql(fill_in(sql / "alerts.sql", known["alerts"] | finding))
+    if not only:
+        statements.add_insert_sql(fill_in(sql / "unjudged.sql", known["unjudged"]))
     return statements
 
 
@@ -107,9 +114,10 @@ def values(sql: Path, groups: Groups) -> dict[str, dict[str, str]]:
     """Returns each file's values by its name: the numbers in its header, or what a property group says instead.
 
     A rule whose header names a view as its `window` has that view's values too. ValueError names what is set but
-    unknown, or no number.
+    unknown, no number, or one that the SQL cannot take.
     """
-    headers = {file.stem: header(file) for file in sorted(sql.rglob("*.sql"))}
+    files = {file.stem: file for file in sorted(sql.rglob("*.sql"))}
+    headers = {name: header(file) for name, file in files.items()}
     known = {
         name: {key: value for key, value in lines.items() if NUMBER.fullmatch(value)} for name, lines in headers.items()
     }
@@ -126,9 +134,33 @@ def values(sql: Path, groups: Groups) -> dict[str, dict[str, str]]:
                     f"property group '{group}' sets {key} to '{value}', but {name}.sql takes numbers for "
                     f"{', '.join(own)}: mend Terraform's variable detection"
                 )
+            if (allowed := whole_numbers(files[name], key)) and not (value.isdigit() and int(value) in allowed):
+                raise ValueError(
+                    f"property group '{group}' sets {key} to '{value}', but {name}.sql takes whole numbers from "
+                    f"{allowed[0]} to {allowed[-1]} there: mend Terraform's variable detection"
+                )
         own.update(changes)
+        if {"window_s", "slide_s"} <= own.keys() and int(own["window_s"]) % int(own["slide_s"]):
+            raise ValueError(
+                f"property group '{group}' makes window_s {own['window_s']} with slide_s {own['slide_s']}, but a "
+                "window is a whole number of slides: mend Terraform's variable detection"
+            )
     shared = {name: known.get(lines.get("window", ""), {}) for name, lines in headers.items()}
     return {name: shared[name] | own for name, own in known.items()}
+
+
+def whole_numbers(file: Path, key: str) -> range | None:
+    """Returns which numbers a value of the file may be, None if any: seconds and thresholds are whole.
+
+    How long seconds may be their use tells: an interval holds as many digits as it declares.
+    """
+    if key == "threshold":
+        return range(2**31 - 1)
+    if not key.endswith("_s"):
+        return None
+    uses = [(before, digits) for name, before, digits in INTERVAL.findall(file.read_text()) if name == key]
+    most = min((10 ** int(digits) - (not before) for before, digits in uses), default=MOST_SECONDS)
+    return range(key not in MAY_BE_0, most + 1)
 
 
 def fill_in(file: Path, known: Mapping[str, str]) -> str:

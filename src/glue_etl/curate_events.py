@@ -4,6 +4,7 @@ AWS Glue 5.1 runs this file as a Spark script. The catalog `glue_catalog` and ev
 and one machine comes from Spark's configuration.
 
     --raw_path s3://bucket/events/ --database my_db_ecomm --from_date 2026-11-23 --to_date 2026-11-24 --run_id nightly-1
+    --metric_namespace ecommerce-namespace-1 --quarantine_metric ecomm-quarantined-records --metric_region us-east-1
 
 Both dates are arrival days (UTC), included; a day without objects is no error. Every line is counted in one place:
 
@@ -16,6 +17,9 @@ content, merged, and `etl_runs` is written last: a run that died, or days that a
 already stored. A `run_id` that is used again replaces its row in `etl_runs`, with the counts of its last attempt. Runs
 must not overlap: both would find an event new.
 
+Afterwards CloudWatch gets the new quarantined records, by reason: what a run that died had quarantined is not among
+them, as it is not among the counts of the next.
+
 The last line on stdout is the run's row of `etl_runs` as JSON. Progress goes to stderr.
 """
 
@@ -25,7 +29,9 @@ from datetime import UTC, date, datetime, timedelta
 from time import monotonic, time
 from typing import NamedTuple
 
+import boto3
 from awsglue.utils import getResolvedOptions
+from botocore.exceptions import BotoCoreError, ClientError
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -111,8 +117,13 @@ WIRE_FIELDS = (f'"{field.name}":(?:{WIRE_VALUES[field.type]}{"|null" if field.nu
 WIRE_RECORD = rf"\A\{{{','.join(WIRE_FIELDS)}\}}\z"
 
 
-def run(spark: SparkSession, raw_path: str, database: str, from_date: date, to_date: date, run_id: str) -> dict:
-    """Returns the run's row of `etl_runs`. Raises RuntimeError, and leaves that table alone, when the sum is wrong."""
+def run(
+    spark: SparkSession, raw_path: str, database: str, from_date: date, to_date: date, run_id: str
+) -> tuple[dict, dict[str, int]]:
+    """Returns the run's row of `etl_runs`, and how many records it quarantined by reason.
+
+    Raises RuntimeError, and leaves that table alone, when the sum is wrong.
+    """
     curated = create_table(spark, database, "curated_events", CURATED_EVENTS, "partitioned by (days(event_at))")
     quarantined = create_table(spark, database, "quarantined_records", QUARANTINED_RECORDS)
     etl_runs = create_table(spark, database, "etl_runs", ETL_RUNS)
@@ -125,7 +136,9 @@ def run(spark: SparkSession, raw_path: str, database: str, from_date: date, to_d
     log(f"read {raw_rows} lines, {bad_rows} of them bad")
 
     quarantined_rows = bad_repeats = curated_rows = event_repeats = 0
+    reasons: dict[str, int] = {}
     if bad_rows:
+        reasons = new_reasons(spark, quarantined, bad_records(judged))
         quarantined_rows, bad_repeats = insert_new(spark, quarantined, "record_id", bad_records(judged))
         log(f"quarantined {quarantined_rows}, stored before or repeated {bad_repeats}")
     if first_at:
@@ -154,7 +167,7 @@ def run(spark: SparkSession, raw_path: str, database: str, from_date: date, to_d
     }
     record_run(spark, etl_runs, row)
     log("recorded the run")
-    return row
+    return row, reasons
 
 
 def create_table(spark: SparkSession, database: str, table: str, columns: dict[str, str], partitions: str = "") -> str:
@@ -336,6 +349,37 @@ def insert_new(spark: SparkSession, table: str, key: str, rows: DataFrame, in_ra
     return added, repeated + stored
 
 
+def new_reasons(spark: SparkSession, quarantined: str, bad: DataFrame) -> dict[str, int]:
+    """Returns how many bad records are not stored yet, by reason."""
+    new = bad.join(spark.table(quarantined), "record_id", how="left_anti")
+    return {row["reason"]: row["count"] for row in new.groupBy("reason").count().collect()}
+
+
+def publish(reasons: dict[str, int], namespace: str, metric: str, region: str) -> None:
+    """Puts the metric: quarantined records by the dimension `reason`.
+
+    If CloudWatch does not take it, the log says so and the run stands: the same numbers are in `quarantined_records`.
+    """
+    data = [
+        {
+            "MetricName": metric,
+            "Dimensions": [{"Name": "reason", "Value": reason}],
+            "Unit": "Count",
+            "Value": count,
+        }
+        for reason, count in sorted(reasons.items())
+    ]
+    if not data:
+        return
+    try:
+        # At most 1,000 of them a call; there are about forty reasons.
+        boto3.client("cloudwatch", region_name=region).put_metric_data(Namespace=namespace, MetricData=data)
+    except (BotoCoreError, ClientError) as error:
+        log(f"the metric {metric} is not published: {error}; it should say {reasons}")
+    else:
+        log(f"published {metric}: {reasons}")
+
+
 def record_run(spark: SparkSession, table: str, row: dict) -> None:
     """Writes the run's row, in place of an older one of the same `run_id`."""
     values = ", ".join(f"cast(:{name} as {type_}) as {name}" for name, type_ in ETL_RUNS.items())
@@ -363,13 +407,15 @@ STARTED_S = monotonic()
 
 
 def main() -> None:
-    options = getResolvedOptions(sys.argv, ["raw_path", "database", "from_date", "to_date", "run_id"])
+    names = ["raw_path", "database", "from_date", "to_date", "run_id"]
+    options = getResolvedOptions(sys.argv, [*names, "metric_namespace", "quarantine_metric", "metric_region"])
     from_date, to_date = (day(options[option], option) for option in ("from_date", "to_date"))
     if from_date > to_date:
         raise SystemExit(f"--from_date {from_date} is after --to_date {to_date}; both are included.")
     spark = SparkSession.builder.appName("curate_events").getOrCreate()
     log("session is up")
-    row = run(spark, options["raw_path"], options["database"], from_date, to_date, options["run_id"])
+    row, reasons = run(spark, options["raw_path"], options["database"], from_date, to_date, options["run_id"])
+    publish(reasons, options["metric_namespace"], options["quarantine_metric"], options["metric_region"])
     print(json.dumps(row), flush=True)
 
 

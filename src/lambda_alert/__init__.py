@@ -1,1 +1,1 @@
-"""The function `ecomm-detect-high-event-volume`: alerts of stream 2 → incidents, metrics and notices."""
+"""The function `ecomm-detect-high-event-volume`: stream 2 → incidents, metrics and notices."""

@@ -36,14 +36,14 @@ class Alert:
         for field in fields(self):
             value = getattr(self, field.name)
             if type(value) is not field.type:  # isinstance would take true for a number
-                raise MalformedAlert(f"{field.name} is {_shown(value)}, expected {_WANTED[field.type]}")
+                raise MalformedAlert(f"{field.name} is {shown(value)}, expected {_WANTED[field.type]}")
             if field.type is int and not MIN_BIGINT <= value <= MAX_BIGINT:
-                raise MalformedAlert(f"{field.name} is {_shown(value)}, expected a signed 64-bit number")
+                raise MalformedAlert(f"{field.name} is {shown(value)}, expected a signed 64-bit number")
         if not _RULE.fullmatch(self.rule):
-            raise MalformedAlert(f"rule is {_shown(self.rule)}, expected {_RULE.pattern}")
+            raise MalformedAlert(f"rule is {shown(self.rule)}, expected {_RULE.pattern}")
         if not _is_subject(self.subject):
             raise MalformedAlert(
-                f"subject is {_shown(self.subject)}, expected user#<id>, product#<id> (signed 64-bit) or site"
+                f"subject is {shown(self.subject)}, expected user#<id>, product#<id> (signed 64-bit) or site"
             )
         if self.window_s <= 0:
             raise MalformedAlert(
@@ -63,13 +63,13 @@ class Alert:
         # Repeats are recognised by this id alone, so an id that says something else would swallow other alerts.
         expected_id = f"{self.rule}:{self.subject}:{self.window_end_at}"
         if self.alert_id != expected_id:
-            raise MalformedAlert(f"alert_id is {_shown(self.alert_id)}, expected {expected_id}")
+            raise MalformedAlert(f"alert_id is {shown(self.alert_id)}, expected {expected_id}")
 
     @property
     def window_s(self) -> float:
         """Length of the window in seconds of event time."""
-        start_at = _instant("window_start_at", self.window_start_at)
-        return (_instant("window_end_at", self.window_end_at) - start_at).total_seconds()
+        start_at = instant("window_start_at", self.window_start_at)
+        return (instant("window_end_at", self.window_end_at) - start_at).total_seconds()
 
 
 def parse(payload: bytes) -> Alert:
@@ -82,7 +82,7 @@ def parse(payload: bytes) -> Alert:
     except (ValueError, RecursionError) as error:  # RecursionError: a record of many brackets
         raise MalformedAlert(f"not JSON in UTF-8: {error}") from None
     if not isinstance(record, dict):
-        raise MalformedAlert(f"{_shown(record)} is not a JSON object")
+        raise MalformedAlert(f"{shown(record)} is not a JSON object")
     missing = [field.name for field in fields(Alert) if field.name not in record]
     if missing:
         raise MalformedAlert(f"without {', '.join(missing)}")
@@ -99,15 +99,17 @@ def _is_subject(text: str) -> bool:
     return match is not None and MIN_BIGINT <= int(match[1] or 0) <= MAX_BIGINT
 
 
-def _instant(name: str, text: str) -> datetime:
+def instant(name: str, text: Any) -> datetime:
+    """The instant that the field `name` holds, written as by `iso`. Raises MalformedAlert."""
     try:
-        if _INSTANT.fullmatch(text):
+        if isinstance(text, str) and _INSTANT.fullmatch(text):
             return datetime.fromisoformat(text)
     except ValueError:  # the 30th of February
         pass
-    raise MalformedAlert(f"{name} is {_shown(text)}, expected an instant like 2019-10-01T00:00:00.000Z")
+    raise MalformedAlert(f"{name} is {shown(text)}, expected an instant like 2019-10-01T00:00:00.000Z")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """The value for a message, cut off if it is long."""
     text = json.dumps(value)
     return text if len(text) <= 100 else text[:97] + "..."

@@ -1,4 +1,4 @@
-"""Dead letters: records that are no alerts, kept in the failure queue with the reason and the place they came from.
+"""Dead letters: records that are no alerts and no tallies, kept in the failure queue with the reason and their place.
 
 The queue's other messages come from Lambda itself, about batches it gave up: those say where the records are, not what.
 """

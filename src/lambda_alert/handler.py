@@ -1,13 +1,15 @@
 """The Lambda function: a batch of stream 2 in, the records to be retried out.
 
     stream 2 → unpack → parse → incident recorded → notice sent → metric logged → incident marked notified
-                          └ no alert → failure queue
+                          ├ tally of unjudged events → metric logged
+                          └ neither → failure queue
 
 **Once in effect.** An alert may come twice: Lambda repeats batches, Flink repeats after a restart. Its id is the
 incident's key, and an incident that is marked notified is left alone: no second item, message or metric. A call that
 broke off in between left it unmarked, and the retry does the rest. If it broke off after the notice and before the
 mark, the notice, and perhaps the metric, comes again: that window is one DynamoDB call long, and marking first would
-lose alerts in it. Both copies carry the same `alert_id`.
+lose alerts in it. Both copies carry the same `alert_id`. Of tallies nothing is remembered: one that comes twice counts
+twice. They say whether events go unjudged, and about how many; the events themselves are in the lake.
 
 **One at a time.** There is no lock against two calls with the same alert. Stream 2 is keyed by subject, and Lambda
 never works on two records of one partition key at once, whatever the parallelization factor.
@@ -31,13 +33,14 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from lambda_alert import settings
+from lambda_alert import settings, tally
 from lambda_alert.alert import MalformedAlert, parse
 from lambda_alert.dead_letters import DeadLetters
 from lambda_alert.incidents import Incidents
-from lambda_alert.metrics import emf_line
+from lambda_alert.metrics import emf_line, tally_line
 from lambda_alert.notices import Notices
 from lambda_alert.records import UserRecord, unpack
+from lambda_alert.tally import MalformedTally
 
 # A call fails of itself after at most 2 x (1 + 3) s and a short pause between. That is below the reserve, so that an
 # outage is reported record by record before Lambda's own timeout fails the batch as a whole.
@@ -51,7 +54,7 @@ def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
 
 class Responder:
-    """What is done about alerts. Clients, clock and log are passed in."""
+    """What is done about alerts and tallies. Clients, clock and log are passed in."""
 
     def __init__(
         self,
@@ -89,17 +92,21 @@ class Responder:
 
     def _settle(self, record: UserRecord) -> None:
         """None; the record needs no further attention. Any error means that it does."""
+        values = self._values
         try:
+            if unjudged := tally.parse(record.payload):
+                line = tally_line(unjudged, values.cloudwatch_namespace, values.cloudwatch_unjudged_metric, self._now())
+                self._log(line)
+                return
             alert = parse(record.payload)
-        except MalformedAlert as error:
+        except (MalformedAlert, MalformedTally) as error:
             self._dead_letters.send(record, str(error))
-            self._log_line("ERROR", "not an alert: kept in the failure queue with the reason", record)
+            self._log_line("ERROR", "neither alert nor tally: kept in the failure queue with the reason", record)
             return
         if not self._incidents.record(alert, record.arrived_at):
             self._log_line("INFO", "repeated alert: nothing to do", record, alert_id=alert.alert_id)
             return
         self._notices.send(alert, record.arrived_at)
-        values = self._values
         self._log(emf_line(alert, values.cloudwatch_namespace, values.cloudwatch_metric, self._now()))
         self._incidents.mark_notified(alert, self._now())
         self._log_line("INFO", "alert notified", record, alert_id=alert.alert_id)

@@ -1,4 +1,4 @@
-"""Metrics: one log line in CloudWatch's embedded metric format per alert notified.
+"""Metrics: one log line in CloudWatch's embedded metric format per alert notified and per tally.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 CloudWatch makes the metric from the function's log: no API call that could fail, be throttled or cost time.
@@ -6,8 +6,10 @@ CloudWatch makes the metric from the function's log: no API call that could fail
 
 import json
 from datetime import datetime
+from typing import Any
 
 from lambda_alert.alert import Alert
+from lambda_alert.tally import Tally
 
 
 def emf_line(alert: Alert, namespace: str, metric: str, now: datetime) -> str:
@@ -18,6 +20,18 @@ def emf_line(alert: Alert, namespace: str, metric: str, now: datetime) -> str:
     the log.
     The time is now and not the window's: CloudWatch refuses what is older than 14 days, and a replay's events are.
     """
+    more = {"subject": alert.subject, "level": alert.level, "alert_id": alert.alert_id}
+    return _line(namespace, metric, alert.num_actions_per_watermark, now, {"rule": alert.rule}, more)
+
+
+def tally_line(tally: Tally, namespace: str, metric: str, now: datetime) -> str:
+    """The line to be printed, alone on its line. The statistic Sum counts events, by the dimension `reason`."""
+    return _line(namespace, metric, tally.event_count, now, {"reason": tally.reason}, {"counted_at": tally.counted_at})
+
+
+def _line(
+    namespace: str, metric: str, value: int, now: datetime, dimensions: dict[str, str], properties: dict[str, Any]
+) -> str:
     return json.dumps(
         {
             "_aws": {
@@ -25,15 +39,13 @@ def emf_line(alert: Alert, namespace: str, metric: str, now: datetime) -> str:
                 "CloudWatchMetrics": [
                     {
                         "Namespace": namespace,
-                        "Dimensions": [["rule"]],
+                        "Dimensions": [list(dimensions)],
                         "Metrics": [{"Name": metric, "Unit": "Count"}],
                     }
                 ],
             },
-            metric: alert.num_actions_per_watermark,
-            "rule": alert.rule,
-            "subject": alert.subject,
-            "level": alert.level,
-            "alert_id": alert.alert_id,
+            metric: value,
+            **dimensions,
+            **properties,
         }
     )

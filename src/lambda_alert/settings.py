@@ -8,9 +8,10 @@ DEFAULT_RETENTION_DAYS = 365
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says; the first five have the environment variables' names."""
+    """What the environment says; the first six have the environment variables' names."""
 
     cloudwatch_metric: str
+    cloudwatch_unjudged_metric: str
     cloudwatch_namespace: str
     dynamodb_control_table: str
     topic_arn: str

@@ -3,11 +3,13 @@
 import gzip
 import json
 import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
 
 from insights.engines import Engine
+from lambda_alert.tally import REASONS
 from local_cloud.firehose import user_records
 from local_cloud.shards import list_shards, read_all
 from local_cloud.stack import Stack, wait_for
@@ -16,6 +18,12 @@ from local_cloud.stack import Stack, wait_for
 def records(stream: str) -> int:
     """Returns how many records a Kinesis stream holds; those that a producer packed into one are counted one by one."""
     return sum(len(user_records(record["Data"])) for record in read_all(stream))
+
+
+def alerts(stream: str) -> list[dict]:
+    """Returns the alerts in stream 2, as they stand there; its other records are tallies of unjudged events."""
+    found = (json.loads(record["Data"]) for record in read_all(stream))
+    return [one for one in found if "alert_id" in one]
 
 
 def last_positions(stream: str) -> dict[str, str]:
@@ -90,6 +98,24 @@ def incidents(table: str) -> list[dict[str, str]]:
     pages = boto3.client("dynamodb").get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
     items = [item for page in pages for item in page["Items"]]
     return [{name: next(iter(value.values())) for name, value in item.items()} for item in items]
+
+
+def unjudged(outputs: dict[str, str]) -> dict[str, int]:
+    """Returns how many events the rules did not judge in the last hours, by reason, as CloudWatch has it."""
+    cloudwatch, now = boto3.client("cloudwatch"), datetime.now(UTC)
+    sums = {}
+    for reason in REASONS:
+        points = cloudwatch.get_metric_statistics(
+            Namespace=outputs["metric_namespace"],
+            MetricName=outputs["unjudged_metric_name"],
+            Dimensions=[{"Name": "reason", "Value": reason}],
+            StartTime=now - timedelta(hours=12),
+            EndTime=now + timedelta(minutes=1),
+            Period=24 * 3600,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        sums[reason] = int(sum(point["Sum"] for point in points))
+    return {reason: count for reason, count in sums.items() if count}
 
 
 def lake(engine: Engine) -> dict[str, int]:

@@ -70,7 +70,7 @@ class Demo:
             steps.drain(stack)
         with self.timed("deliver"):
             steps.progress("delivering alerts and raw events")
-            alerts = counts.records(outputs["alert_stream_name"])
+            alerts = len(counts.alerts(outputs["alert_stream_name"]))
             counts.wait_until_handled(stack, outputs)
             incidents = counts.incidents(outputs["incident_table_name"])
             self.summary["raw_events"] = steps.wait_until_delivered(stack)
@@ -85,11 +85,14 @@ class Demo:
             from_date, to_date = table_dates(engine)
             parameters = {"from_date": from_date, "to_date": to_date, "top_n": 10}
             answers = run_all(engine, parameters, report_progress=steps.progress)
+        unjudged = counts.unjudged(outputs)
         self.summary |= judge(json.loads((self.directory / "labels.json").read_text()), incidents)
         self.summary |= {
             "alert_records": alerts,
             "incidents": len(incidents),
             "notifications": notices.count(),
+            "unjudged_events": sum(unjudged.values()),
+            "unjudged_reasons": unjudged,
         }
         return answers, incidents
 
@@ -120,6 +123,7 @@ class Demo:
         lines += [f"  {s[name]:>9,}  {meaning}" for name, meaning in FLOW.items()]
         lines += ["", "Bots"]
         lines += [f"  {s[name]:>9,}  {meaning}" for name, meaning in BOTS.items()]
+        lines += [f"             {reason}: {count:,}" for reason, count in s["unjudged_reasons"].items()]
         for incident in sorted(incidents, key=lambda item: item["window_end_at"]):
             lines.append(
                 f"             {incident['subject']}: {incident['rule']}, level {incident['level']}, "
@@ -158,6 +162,7 @@ BOTS = {
     "alert_records": "alerts in stream 2",
     "incidents": "incidents in DynamoDB",
     "notifications": "messages at a queue behind the topic",
+    "unjudged_events": "events that the rules did not judge",
 }
 
 

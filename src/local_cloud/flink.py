@@ -11,6 +11,7 @@ from pathlib import Path
 
 import boto3
 
+from detector import main as detector
 from local_cloud.stack import ROOT, Program, Stack, wait_for
 
 ENVIRONMENT = ROOT / "src" / "detector" / ".venv"
@@ -107,7 +108,7 @@ def submit(stack: Stack, application: str, savepoint: str | None = None) -> str:
     configuration = detail["ApplicationConfigurationDescription"]
     app = fetch_code(configuration, stack.directory / "flink" / "app")
     groups = configuration["EnvironmentPropertyDescriptions"]["PropertyGroupDescriptions"]
-    properties = stack.directory / "flink" / "application_properties.json"
+    properties = properties_file(stack)
     properties.write_text(json.dumps(groups))
     options = next(g["PropertyMap"] for g in groups if g["PropertyGroupId"] == "kinesis.analytics.flink.run.options")
     flink = configuration["FlinkApplicationConfigurationDescription"]
@@ -140,6 +141,17 @@ def run(
     if result.returncode:
         raise RuntimeError(f"{name} did not start: see {stack.directory}/log/flink-run.log")
     return result.stdout.rsplit("JobID", 1)[1].strip()
+
+
+def properties_file(stack: Stack) -> Path:
+    """Returns the file that holds what Terraform has set for the application."""
+    return stack.directory / "flink" / "application_properties.json"
+
+
+def tally_step_s(stack: Stack) -> int:
+    """Returns over how many seconds of the clock the detector counts what it does not judge."""
+    groups = detector.read_property_groups(properties_file(stack))
+    return int(detector.values(detector.SQL, groups)["unjudged"]["step_s"])
 
 
 def fetch_code(configuration: dict, target: Path) -> Path:

@@ -25,5 +25,9 @@ alert_sink_options = {
   "sink.http-client.protocol.version" = "HTTP1_1"
 }
 
-# A replay at full speed runs ahead of the clock, by as much as its file is long.
-detection = { source = { max_ahead_s = 2678400 } }
+# A replay at full speed runs ahead of the clock, by as much as its file is long. A drain waits for the last tally of what
+# the rules did not judge.
+detection = {
+  source   = { max_ahead_s = 2678400 }
+  unjudged = { step_s = 1 }
+}

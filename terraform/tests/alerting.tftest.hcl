@@ -26,6 +26,7 @@ variables {
   incident_topic_name    = "notices"
   metric_namespace       = "namespace"
   metric_name            = "metric"
+  unjudged_metric_name   = "unjudged"
   alert_emails           = ["ann@example.org", "bob@example.org"]
   point_in_time_recovery = true
   deletion_protection    = false

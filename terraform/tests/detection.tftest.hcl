@@ -54,8 +54,9 @@ run "detection" {
         "scan.stream.initpos"                  = "TRIM_HORIZON"
         stream                                 = "raw-stream"
       }
-      "values.burst"  = { threshold = "8" }
-      "values.source" = { max_ahead_s = "30" }
+      "table.unjudged" = { "aws.region" = "us-east-1", "sink.flush-buffer.timeout" = "200", stream = "alert-stream" }
+      "values.burst"   = { threshold = "8" }
+      "values.source"  = { max_ahead_s = "30" }
     })
     error_message = "Property groups: ${jsonencode(local.property_groups)}"
   }
@@ -154,8 +155,9 @@ run "endpoint_and_window_are_values" {
       local.property_groups["table.raw_events"]["aws.endpoint"] == var.kinesis_endpoint
       && local.property_groups["table.alerts"]["aws.endpoint"] == var.kinesis_endpoint
       && local.property_groups["table.alerts"]["sink.http-client.protocol.version"] == "HTTP1_1"
+      && local.property_groups["table.unjudged"] == local.property_groups["table.alerts"]
     )
-    error_message = "Both tables need the endpoint, the sink its options."
+    error_message = "All tables need the endpoint, the sinks their options."
   }
 
   assert {
@@ -190,4 +192,56 @@ run "a_value_that_a_rule_does_not_have_is_refused" {
   }
 
   expect_failures = [aws_kinesisanalyticsv2_application.detector]
+}
+
+run "values_that_the_sql_can_take" {
+  command = plan
+
+  module {
+    source = "./modules/detection"
+  }
+
+  variables {
+    values = {
+      alerts       = { quiet_s = 0 }
+      burst        = { threshold = 0, window_s = 1000 }
+      site_surge   = { factor = 2.5, baseline_s = 1000 }
+      source       = { max_ahead_s = 2678400 }
+      unjudged     = { step_s = 1 }
+      user_windows = { window_s = 999, slide_s = 333 }
+    }
+  }
+
+  assert {
+    condition     = local.unfit_values == []
+    error_message = "Refused: ${jsonencode(local.unfit_values)}"
+  }
+}
+
+run "values_that_the_sql_cannot_take" {
+  command = plan
+
+  module {
+    source = "./modules/detection"
+  }
+
+  variables {
+    values = {
+      alerts       = { quiet_s = -1 }
+      burst        = { threshold = 5.5, window_s = 10.5 }
+      site_surge   = { least_baseline_s = 0, window_s = 1001 }
+      source       = { max_ahead_s = 1000000000 }
+      user_windows = { window_s = 1000, slide_s = 0 }
+    }
+  }
+
+  expect_failures = [aws_kinesisanalyticsv2_application.detector]
+
+  assert {
+    condition = local.unfit_values == [
+      "alerts.quiet_s = -1", "burst.threshold = 5.5", "burst.window_s = 10.5", "site_surge.least_baseline_s = 0",
+      "site_surge.window_s = 1001", "source.max_ahead_s = 1000000000", "user_windows.slide_s = 0", "user_windows.window_s = 1000",
+    ]
+    error_message = "Refused: ${jsonencode(local.unfit_values)}"
+  }
 }

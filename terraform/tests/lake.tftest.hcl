@@ -25,17 +25,19 @@ variables {
     artifact = "arn:aws:s3:::artifact-bucket"
     result   = "arn:aws:s3:::result-bucket"
   }
-  force_destroy         = false
-  lifecycle_rules       = true
-  result_retention_days = 30
-  database              = "database"
-  raw_table             = "raw_events"
-  raw_columns           = jsondecode(file("../contracts/event.json"))
-  curate_job_name       = "curate"
-  script                = "tests/fixtures/package.txt"
-  worker_count          = 2
-  timeout_minutes       = 60
-  log_retention_days    = 14
+  force_destroy          = false
+  lifecycle_rules        = true
+  result_retention_days  = 30
+  database               = "database"
+  raw_table              = "raw_events"
+  raw_columns            = jsondecode(file("../contracts/event.json"))
+  curate_job_name        = "curate"
+  script                 = "tests/fixtures/package.txt"
+  worker_count           = 2
+  timeout_minutes        = 60
+  metric_namespace       = "namespace"
+  quarantine_metric_name = "quarantined"
+  log_retention_days     = 14
 }
 
 run "lake" {
@@ -143,6 +145,9 @@ run "lake" {
       "--database"               = "database"
       "--datalake-formats"       = "iceberg"
       "--job-bookmark-option"    = "job-bookmark-disable"
+      "--metric_namespace"       = "namespace"
+      "--metric_region"          = "us-east-1"
+      "--quarantine_metric"      = "quarantined"
       "--raw_path"               = "s3://raw-bucket/events/"
     })
     error_message = "Arguments of the job: ${jsonencode(aws_glue_job.curate.default_arguments)}"
@@ -156,6 +161,10 @@ run "lake" {
       ListBuckets = {
         actions   = ["s3:GetBucketLocation", "s3:ListBucket"]
         resources = ["arn:aws:s3:::curated-bucket", "arn:aws:s3:::raw-bucket"]
+      }
+      PutMetrics = {
+        actions   = ["cloudwatch:PutMetricData"]
+        resources = ["*"]
       }
       ReadRawObjects = {
         actions   = ["s3:GetObject"]
@@ -188,6 +197,14 @@ run "lake" {
       }
     })
     error_message = "Policy of the job: ${aws_iam_role_policy.curate.policy}"
+  }
+
+  assert {
+    condition = jsonencode({
+      for statement in jsondecode(aws_iam_role_policy.curate.policy).Statement : statement.Sid => statement.Condition
+      if can(statement.Condition)
+    }) == jsonencode({ PutMetrics = { StringEquals = { "cloudwatch:namespace" = "namespace" } } })
+    error_message = "Metrics may go into our namespace only: ${aws_iam_role_policy.curate.policy}"
   }
 
   assert {

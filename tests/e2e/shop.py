@@ -116,6 +116,8 @@ ALERTS = [
     alert(LAST_BOT, CLOSED_AT + timedelta(seconds=5), 6),
 ]
 
+BAD_AT = OPENED_AT + timedelta(minutes=30)
+
 # record: why it is in quarantine
 BAD_RECORDS = {
     "this is no JSON": "not_json",
@@ -129,19 +131,20 @@ def encode(record: dict) -> str:
 
 
 for broken, reason in (
-    (event(OPENED_AT + timedelta(minutes=30), 600_000_001) | {"txn_timestamp": None}, "missing:txn_timestamp"),
-    (event(OPENED_AT + timedelta(minutes=31), 600_000_002) | {"event_time": None}, "missing:event_time"),
-    (event(OPENED_AT + timedelta(minutes=32), 600_000_003) | {"event_type": "hack"}, "unknown_event_type"),
+    (event(BAD_AT, 600_000_001) | {"txn_timestamp": None}, "missing:txn_timestamp"),
+    (event(BAD_AT, 600_000_002) | {"event_time": None}, "missing:event_time"),
+    (event(BAD_AT, 600_000_003) | {"event_type": "hack"}, "unknown_event_type"),
 ):
     BAD_RECORDS[encode(broken)] = reason
 
 
 def records() -> list[tuple[str, str]]:
-    """Returns (partition key, data) of everything that goes into stream 1, in the order of time, the bad ones early."""
+    """Returns (partition key, data) of everything that goes into stream 1, in the order of time."""
     good = sorted([*shoppers(), *BOTS, *HASTY], key=lambda one: one["txn_timestamp"])
     sent = [(str(one["user_id"]), encode(one)) for one in good]
     bad = [(f"bad-{number}", record) for number, record in enumerate(BAD_RECORDS)]
-    return sent[:20] + bad + sent[20:]
+    earlier = sum(one["txn_timestamp"] < BAD_AT.isoformat() for one in good)
+    return sent[:earlier] + bad + sent[earlier:]
 
 
 def curated() -> pl.DataFrame:

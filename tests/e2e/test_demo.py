@@ -21,7 +21,8 @@ HOME = ROOT / "build" / "e2e"
 KEYS = [
     *("run_id", "input_rows", "malformed_rows", "injected_events", "sent_events", "stream_events", "raw_events"),
     *("curated_rows", "duplicate_rows", "quarantined_rows", "missing_events", "labelled_bursts", "found_bursts"),
-    *("falsely_flagged_users", "alert_records", "incidents", "notifications", "seconds"),
+    *("falsely_flagged_users", "alert_records", "incidents", "notifications"),
+    *("unjudged_events", "unjudged_reasons", "seconds"),
 ]
 STEPS = ["install", "up", "replay", "detect", "deliver", "etl", "insights", "total"]
 
@@ -153,6 +154,8 @@ def test_real_shoppers_raise_no_alarm_and_each_bot_does(bursts: int) -> None:
         "alert_records": alerts,
         "incidents": alerts,
         "notifications": alerts,
+        "unjudged_events": 0,
+        "unjudged_reasons": {},
     }
     [malformed] = (HOME / "demo" / "malformed.jsonl").read_text().splitlines()
     assert json.loads(malformed)["line_number"] == 17_436

@@ -4,7 +4,6 @@ Where a subtask would read two open shards, the detector says so and reads nothi
 """
 
 import csv
-import json
 import os
 import subprocess
 import sys
@@ -95,7 +94,7 @@ def test_a_detector_that_is_killed_goes_on_at_its_checkpoint(stack: Stack, tmp_p
     counts.wait_until_handled(stack, outputs)
     assert bursts(outputs) == Counter(bots)
     # What was reported before and after the restart is one and the same alert.
-    alerts = [json.loads(record["Data"]) for record in read_all(outputs["alert_stream_name"])]
+    alerts = counts.alerts(outputs["alert_stream_name"])
     assert len({alert["alert_id"] for alert in alerts if alert["rule"] == "burst"}) == len(bots)
     steps.start_detector(stack, savepoint)
 

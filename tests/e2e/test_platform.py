@@ -4,9 +4,10 @@ import gzip
 import json
 import os
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import boto3
 import insight_reference
@@ -105,6 +106,23 @@ def test_every_record_is_in_the_stream_and_in_the_raw_bucket_once(platform: Plat
     assert sorted(raw_lines(platform)) == sorted(platform.sent)
 
 
+def test_quarantined_records_are_a_metric_by_reason(platform: Platform) -> None:
+    points = {
+        reason: boto3.client("cloudwatch").get_metric_statistics(
+            Namespace=platform.outputs["metric_namespace"],
+            MetricName=platform.outputs["quarantine_metric_name"],
+            Dimensions=[{"Name": "reason", "Value": reason}],
+            StartTime=platform.started_at,
+            EndTime=datetime.now(UTC) + timedelta(minutes=1),
+            Period=24 * 3600,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        for reason in shop.BAD_RECORDS.values()
+    }
+    sums = {reason: sum(point["Sum"] for point in found) for reason, found in points.items()}
+    assert sums == Counter(shop.BAD_RECORDS.values())
+
+
 def raw_lines(platform: Platform) -> list[str]:
     s3, bucket = boto3.client("s3"), platform.outputs["raw_bucket"]
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="events/")
@@ -113,12 +131,17 @@ def raw_lines(platform: Platform) -> list[str]:
     return [line for body in bodies for line in gzip.decompress(body).decode().splitlines()]
 
 
-def test_stream_2_holds_exactly_the_alerts_keyed_by_subject(platform: Platform) -> None:
-    records = list(counts.read_all(platform.outputs["alert_stream_name"]))
-    alerts = sorted((json.loads(record["Data"]) for record in records), key=lambda one: one["window_end_at"])
-    assert alerts == shop.ALERTS
-    for record in records:
-        assert record["PartitionKey"] == json.loads(record["Data"])["subject"]
+def test_stream_2_holds_exactly_the_alerts_keyed_by_subject_beside_the_tally(platform: Platform) -> None:
+    stream = platform.outputs["alert_stream_name"]
+    assert sorted(counts.alerts(stream), key=lambda one: one["window_end_at"]) == shop.ALERTS
+    for record in counts.read_all(stream):
+        found = json.loads(record["Data"])
+        assert record["PartitionKey"] == (found["subject"] if "subject" in found else found["reason"])
+
+
+def test_what_the_rules_do_not_judge_is_counted(platform: Platform) -> None:
+    wait_for(lambda: counts.unjudged(platform.outputs), "the metric of unjudged events", timeout_s=30)
+    assert counts.unjudged(platform.outputs) == {"undated": 1}
 
 
 def test_incidents_are_exactly_the_alerts(platform: Platform) -> None:

@@ -19,6 +19,7 @@ from lambda_alert.alert import parse
 from lambda_alert.incidents import Incidents
 
 TABLE, METRIC, NAMESPACE = "ddb-ecommerce-tab-1", "ecomm-user-high-volume-events", "ecommerce-namespace-1"
+UNJUDGED_METRIC = "ecomm-unjudged-events"
 ARRIVED_AT = datetime(2026, 11, 23, 12, 0, 0, 250_000, UTC)
 NOW = datetime(2026, 11, 23, 12, 0, 2, tzinfo=UTC)
 
@@ -176,7 +177,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         clients["sns"].subscribe(
             TopicArn=topic_arn, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:123456789012:readers"
         )
-        yield Cloud(settings.Settings(METRIC, NAMESPACE, TABLE, topic_arn, failures_url), clients, readers_url)
+        values = settings.Settings(METRIC, UNJUDGED_METRIC, NAMESPACE, TABLE, topic_arn, failures_url)
+        yield Cloud(values, clients, readers_url)
 
 
 def test_alert_becomes_incident_notice_and_metric(cloud: Cloud):
@@ -275,6 +277,50 @@ def test_subjects_other_than_users_become_incident_notice_and_metric(cloud: Clou
     assert message["MessageAttributes"]["subject"]["Value"] == json.loads(message["Message"])["subject"] == subject
     assert [line["subject"] for line in cloud.metrics()] == [subject]
     assert cloud.letters() == []
+
+
+def tally(reason: str, event_count: int = 3) -> dict[str, Any]:
+    return {"reason": reason, "counted_at": "2026-11-23T11:59:50.000Z", "event_count": event_count}
+
+
+def test_tally_becomes_a_metric_and_no_incident(cloud: Cloud):
+    assert cloud.respond(records(tally("late"), alert(1), tally("ahead", 2**40))) == []
+
+    assert cloud.items() == [item(1)]
+    assert len(cloud.messages()) == 1
+    assert cloud.letters() == []
+    late, of_alert, ahead = cloud.metrics()
+    assert late == {
+        "_aws": {
+            "Timestamp": int(NOW.timestamp() * 1000),
+            "CloudWatchMetrics": [
+                {
+                    "Namespace": NAMESPACE,
+                    "Dimensions": [["reason"]],
+                    "Metrics": [{"Name": UNJUDGED_METRIC, "Unit": "Count"}],
+                }
+            ],
+        },
+        UNJUDGED_METRIC: 3,
+        "reason": "late",
+        "counted_at": "2026-11-23T11:59:50.000Z",
+    }
+    assert METRIC in of_alert and UNJUDGED_METRIC not in of_alert
+    assert (ahead["reason"], ahead[UNJUDGED_METRIC]) == ("ahead", 2**40)
+
+
+def test_what_is_neither_alert_nor_tally_is_kept(cloud: Cloud):
+    odd = [tally("bored"), {"reason": "late"}, {**alert(1), "reason": "late", "level": 2}, {"kind": "tally"}]
+    assert cloud.respond(records(*odd)) == []
+
+    letters = sorted(cloud.letters(), key=lambda letter: letter["sequence_number"])
+    assert [letter["reason"] for letter in letters] == [
+        'reason is "bored", expected one of undated, ahead, no_user, late',
+        "without counted_at, event_count",
+        "level is 2, expected 1 for num_actions_per_watermark 7 above threshold 5",
+        "without alert_id, rule, subject, window_start_at, window_end_at, num_actions_per_watermark, threshold, level",
+    ]
+    assert cloud.items() == cloud.metrics() == []
 
 
 class Killed(BaseException):
@@ -396,7 +442,7 @@ def test_log_holds_no_payload(cloud: Cloud):
     assert cloud.lines and "Jane" not in "".join(cloud.lines)
     assert json.loads(cloud.lines[0]) == {
         "level": "ERROR",
-        "message": "not an alert: kept in the failure queue with the reason",
+        "message": "neither alert nor tally: kept in the failure queue with the reason",
         "shard_id": "shardId-000000000000",
         "sequence_number": "1",
         "position": 0,
@@ -468,6 +514,7 @@ def test_entry_point(
         monkeypatch.setenv(name, getattr(cloud.values, name))
     monkeypatch.setenv("dynamodb_control_table", TABLE)
     monkeypatch.setenv("cloudwatch_metric", METRIC)
+    monkeypatch.setenv("cloudwatch_unjudged_metric", UNJUDGED_METRIC)
     monkeypatch.setenv("cloudwatch_namespace", NAMESPACE)
 
     assert handler.handle({"Records": records(alert(1), b"{broken")}, CONTEXT) == {"batchItemFailures": []}
@@ -479,14 +526,15 @@ def test_entry_point(
     assert metric[METRIC] == 7
     assert [line["message"] for line in log] == [
         "alert notified",
-        "not an alert: kept in the failure queue with the reason",
+        "neither alert nor tally: kept in the failure queue with the reason",
     ]
 
 
 def test_missing_environment_is_named(fresh_environment: None, monkeypatch: pytest.MonkeyPatch):
     for name in ("topic_arn", "failure_queue_url"):
         monkeypatch.delenv(name, raising=False)
-    for name in ("cloudwatch_metric", "cloudwatch_namespace", "dynamodb_control_table"):
+    names = ("cloudwatch_metric", "cloudwatch_unjudged_metric", "cloudwatch_namespace", "dynamodb_control_table")
+    for name in names:
         monkeypatch.setenv(name, "x")
     with pytest.raises(ValueError, match=r"^environment without topic_arn, failure_queue_url: "):
         handler.handle({"Records": records(alert(1))}, CONTEXT)

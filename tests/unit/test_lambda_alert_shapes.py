@@ -46,6 +46,7 @@ SITE_ALERT = Alert(
 )
 ENVIRONMENT = {
     "cloudwatch_metric": "ecomm-user-high-volume-events",
+    "cloudwatch_unjudged_metric": "ecomm-unjudged-events",
     "cloudwatch_namespace": "ecommerce-namespace-1",
     "dynamodb_control_table": "ddb-ecommerce-tab-1",
     "topic_arn": "arn:aws:sns:us-east-1:123456789012:ecomm-user-high-severity-incidents",

@@ -48,11 +48,12 @@ resource "aws_lambda_function" "alert" {
 
   environment {
     variables = {
-      cloudwatch_metric      = var.metric_name
-      cloudwatch_namespace   = var.metric_namespace
-      dynamodb_control_table = aws_dynamodb_table.incidents.name
-      topic_arn              = aws_sns_topic.incidents.arn
-      failure_queue_url      = aws_sqs_queue.failures.url
+      cloudwatch_metric          = var.metric_name
+      cloudwatch_unjudged_metric = var.unjudged_metric_name
+      cloudwatch_namespace       = var.metric_namespace
+      dynamodb_control_table     = aws_dynamodb_table.incidents.name
+      topic_arn                  = aws_sns_topic.incidents.arn
+      failure_queue_url          = aws_sqs_queue.failures.url
     }
   }
 

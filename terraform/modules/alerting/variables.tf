@@ -69,12 +69,17 @@ variable "incident_topic_name" {
 }
 
 variable "metric_namespace" {
-  description = "Namespace of the incident metric."
+  description = "Namespace of the metrics."
   type        = string
 }
 
 variable "metric_name" {
   description = "Name of the incident metric."
+  type        = string
+}
+
+variable "unjudged_metric_name" {
+  description = "Name of the metric of events that the rules did not judge."
   type        = string
 }
 

@@ -15,9 +15,8 @@ locals {
       # connector takes all five. https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
       "scan.shard.getrecords.intervalmillis" = "500"
     })
-    "table.alerts" = merge(local.kinesis, var.alert_sink_options, {
-      "stream" = var.alert_stream_name
-    })
+    "table.alerts"   = local.sink
+    "table.unjudged" = local.sink
     "table.config" = {
       # How long rows wait for company at each exchange between two tasks, 100 ms by default. On its way to an alert an
       # event passes several (docs/detection.md).
@@ -35,6 +34,29 @@ locals {
     for name, values in var.values : name
     if !alltrue([for key in keys(values) : can(regex("(?m)^-- ${key}: [0-9.]+$", lookup(local.sql, name, "")))])
   ]
+
+  sink = merge(local.kinesis, var.alert_sink_options, { "stream" = var.alert_stream_name })
+
+  # Times are whole seconds, of as many digits as the intervals have that they stand in; `_before` is one less. The
+  # application itself checks the same (values() in src/detector/main.py), and that windows are whole numbers of slides.
+  most_seconds = {
+    for name, values in var.values : name => {
+      for key in keys(values) : key => min(999999999, [
+        for use in regexall("interval '[$][{]${key}(_before)?[}]' second[(]([0-9])[)]", lookup(local.sql, name, "")) :
+        pow(10, tonumber(use[1])) - (use[0] == null ? 1 : 0)
+      ]...)
+    }
+  }
+  unfit_values = flatten([
+    for name, values in var.values : [
+      for key, value in values : "${name}.${key} = ${value}"
+      if(key == "threshold" || endswith(key, "_s")) && (
+        floor(value) != value
+        || value < (contains(["threshold", "quiet_s", "max_ahead_s"], key) ? 0 : 1)
+        || value > (key == "threshold" ? 2147483646 : local.most_seconds[name][key])
+      )
+    ]
+  ])
 
   kinesis = merge(
     { "aws.region" = var.region },
@@ -91,6 +113,7 @@ resource "aws_kinesisanalyticsv2_application" "detector" {
         min_pause_between_checkpoints = min(var.checkpoint_interval_ms, 5000)
       }
 
+      # Has records in and out, lag and watermark already (docs/architecture.md); finer levels cost more.
       monitoring_configuration {
         configuration_type = "CUSTOM"
         log_level          = "INFO"
@@ -119,6 +142,11 @@ resource "aws_kinesisanalyticsv2_application" "detector" {
     precondition {
       condition     = length(local.unknown_values) == 0
       error_message = "The variable detection sets what the SQL does not know, for ${join(", ", local.unknown_values)}: give names of files in sql/detection, and of the numbers in their headers."
+    }
+
+    precondition {
+      condition     = length(local.unfit_values) == 0
+      error_message = "The variable detection sets what the SQL cannot take: ${join(", ", local.unfit_values)}. Thresholds and times (_s) are whole numbers; times are 1 s or more, quiet_s and max_ahead_s 0 or more, and those in an interval 999 s at most (a rule's own window 1000)."
     }
   }
 }

@@ -79,7 +79,7 @@ variable "checkpoint_interval_ms" {
 }
 
 variable "alert_sink_options" {
-  description = "Options of the table alerts, beside stream, region and endpoint."
+  description = "Options of the tables alerts and unjudged, beside stream, region and endpoint."
   type        = map(string)
 }
 

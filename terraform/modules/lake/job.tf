@@ -27,6 +27,9 @@ resource "aws_glue_job" "curate" {
     "--conf"                   = local.spark_conf
     "--custom-logGroup-prefix" = local.log_prefix
     "--job-bookmark-option"    = "job-bookmark-disable"
+    "--metric_namespace"       = var.metric_namespace
+    "--quarantine_metric"      = var.quarantine_metric_name
+    "--metric_region"          = var.region
   }
 }
 
@@ -128,6 +131,19 @@ data "aws_iam_policy_document" "curate" {
       ["${local.glue_arn}:catalog", "${local.glue_arn}:database/${var.database}"],
       [for table in local.curated_tables : "${local.glue_arn}:table/${var.database}/${table}"],
     )
+  }
+
+  # CloudWatch knows no ARNs of metrics; a namespace is what can be told apart.
+  statement {
+    sid       = "PutMetrics"
+    actions   = ["cloudwatch:PutMetricData"]
+    resources = ["*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "cloudwatch:namespace"
+      values   = [var.metric_namespace]
+    }
   }
 
   statement {

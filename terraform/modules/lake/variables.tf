@@ -73,6 +73,16 @@ variable "timeout_minutes" {
   type        = number
 }
 
+variable "metric_namespace" {
+  description = "Namespace of the metrics."
+  type        = string
+}
+
+variable "quarantine_metric_name" {
+  description = "Name of the metric of quarantined records."
+  type        = string
+}
+
 variable "log_retention_days" {
   description = "How long logs are kept."
   type        = number

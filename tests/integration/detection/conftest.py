@@ -89,6 +89,7 @@ def detect(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
         groups = {
             "table.raw_events": {"connector": "filesystem", "path": events.as_uri()},
             "table.alerts": {"connector": "filesystem", "path": alerts.as_uri()},
+            "table.unjudged": {"connector": "filesystem", "path": tmp_path_factory.mktemp("unjudged").as_uri()},
             **{f"values.{name}": changes for name, changes in values.items()},
         }
         env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())

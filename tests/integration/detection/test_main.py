@@ -15,6 +15,7 @@ RULES = sorted(file.stem for file in (SQL / "rules").glob("*.sql"))
 # As terraform/tests/detection.tftest.hcl finds them at the application.
 GROUPS = {
     "table.alerts": {"aws.region": "us-east-1", "sink.flush-buffer.timeout": "200", "stream": "alert-stream"},
+    "table.unjudged": {"aws.region": "us-east-1", "sink.flush-buffer.timeout": "200", "stream": "alert-stream"},
     "table.raw_events": {
         "aws.region": "us-east-1",
         "scan.shard.discovery.intervalmillis": "1000",
@@ -127,7 +128,7 @@ def test_property_groups_reach_the_runtime_and_the_tables(kinesis: TableEnvironm
     main.create_tables(kinesis, SQL, {"table.config": own, "table.alerts": {"stream": "it's", "format": "raw"}})
     expected = main.OPTIONS | own
     assert {name: kinesis.get_config().get(name, "") for name in expected} == expected
-    assert sorted(kinesis.list_tables()) == ["alerts", "raw_events"]
+    assert sorted(kinesis.list_tables()) == ["alerts", "raw_events", "unjudged"]
     ddl = {
         table: kinesis.execute_sql(f"show create table {table}").collect().next()[0] for table in kinesis.list_tables()
     }
@@ -142,6 +143,13 @@ def test_all_rules_are_one_job_with_one_scan_of_the_stream(kinesis: TableEnviron
     plan = main.rules(kinesis, SQL, GROUPS).explain().split("== Optimized Execution Plan ==")[1]
     assert plan.count("TableSourceScan(") == 1
     assert all(f"'{rule}'" in plan for rule in RULES)
+    assert plan.count("Sink(") == len(RULES) + 1  # and the tally of what they leave out
+
+
+def test_only_some_rules_come_without_the_tally(kinesis: TableEnvironment) -> None:
+    main.create_tables(kinesis, SQL, GROUPS)
+    plan = main.rules(kinesis, SQL, GROUPS, ["burst"]).explain().split("== Optimized Execution Plan ==")[1]
+    assert re.findall(r"Sink\(table=\[[\w.]*\.(\w+)\]", plan) == ["alerts"]
 
 
 @pytest.mark.parametrize("rule", RULES)

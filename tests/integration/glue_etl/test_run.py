@@ -1,14 +1,16 @@
 """A run stores every line in one place, once, however often it is delivered, run again, or interrupted."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
 
+import boto3
 import pytest
 import reference
+from botocore.stub import Stubber
 from pyspark.sql import SparkSession
 
 from glue_etl import curate_events
@@ -35,7 +37,7 @@ class Lake:
     def run(self, first: str = MONDAY, last: str | None = None, run_id: str = "r") -> tuple[int, int, int, int]:
         """Returns raw, curated, duplicate and quarantined rows."""
         first_day, last_day = date.fromisoformat(first), date.fromisoformat(last or first)
-        row = curate_events.run(self.spark, self.raw_path, self.database, first_day, last_day, run_id)
+        row, self.reasons = curate_events.run(self.spark, self.raw_path, self.database, first_day, last_day, run_id)
         return row["raw_rows"], row["curated_rows"], row["duplicate_rows"], row["quarantined_rows"]
 
     def rows(self, table: str) -> list[dict]:
@@ -78,6 +80,21 @@ def test_every_line_is_in_one_place(lake: Lake, deliver: Callable) -> None:
         "duplicate_rows": 6,
         "quarantined_rows": 5,
     }
+
+
+def test_new_quarantined_records_are_counted_by_reason(lake: Lake, deliver: Callable) -> None:
+    negative = [event(number).replace(b"1.50", b"-1.50") for number in (7, 8, 9)]
+    deliver(MONDAY, "a", [event(1), b"oops", b"oops", *negative[:2]])
+    lake.run(MONDAY)
+    assert lake.reasons == {"not_json": 1, "negative_price": 2}
+    lake.run(MONDAY)
+    assert lake.reasons == {}
+    deliver(TUESDAY, "b", [event(2), b"oops", *negative, b"\xff"])
+    assert lake.run(TUESDAY)[3] == 2
+    assert lake.reasons == {"negative_price": 1, "not_utf8": 1}
+    deliver(WEDNESDAY, "c", [event(3)])
+    lake.run(WEDNESDAY)
+    assert lake.reasons == {}
 
 
 def test_running_again_and_delivering_again_change_nothing(lake: Lake, deliver: Callable) -> None:
@@ -184,11 +201,66 @@ def test_tables_are_as_agreed(lake: Lake) -> None:
     assert [row.data_type for row in described if row.col_name == "Part 0"] == ["days(event_at)"]
 
 
+@pytest.fixture
+def cloudwatch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
+    """Returns CloudWatch, which answers only what it is told to expect."""
+    keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+    client = boto3.client("cloudwatch", region_name="eu-central-1", **keys)
+    with Stubber(client) as stubber:
+        asked = {("cloudwatch", "eu-central-1"): client}
+        monkeypatch.setattr(curate_events.boto3, "client", lambda service, region_name: asked[service, region_name])
+        yield stubber
+
+
+OOPS = {
+    "Namespace": "namespace",
+    "MetricData": [
+        {
+            "MetricName": "quarantined",
+            "Dimensions": [{"Name": "reason", "Value": "not_json"}],
+            "Unit": "Count",
+            "Value": 1,
+        }
+    ],
+}
+
+
+def test_main_publishes_what_is_new_in_quarantine(
+    lake: Lake, deliver: Callable, monkeypatch: pytest.MonkeyPatch, cloudwatch: Stubber
+) -> None:
+    deliver(MONDAY, "a", [event(1), b"oops", b"oops"])
+    _argue(monkeypatch, lake, MONDAY, TUESDAY)
+    cloudwatch.add_response("put_metric_data", {}, OOPS)
+    curate_events.main()
+    cloudwatch.assert_no_pending_responses()
+    curate_events.main()  # and nothing where nothing is new: the stub would refuse
+
+
+def test_a_run_stands_though_the_metric_is_refused(
+    lake: Lake, deliver: Callable, monkeypatch: pytest.MonkeyPatch, cloudwatch: Stubber, capsys: pytest.CaptureFixture
+) -> None:
+    deliver(MONDAY, "a", [b"oops"])
+    _argue(monkeypatch, lake, MONDAY, TUESDAY)
+    cloudwatch.add_client_error("put_metric_data", "AccessDenied", "not allowed")
+    curate_events.main()
+    cloudwatch.assert_no_pending_responses()
+    said = capsys.readouterr()
+    assert json.loads(said.out.splitlines()[-1])["quarantined_rows"] == 1
+    assert "the metric quarantined is not published: An error occurred (AccessDenied)" in said.err
+    assert "it should say {'not_json': 1}" in said.err
+    assert len(lake.rows("etl_runs")) == 1
+
+
 def test_main_prints_the_row_as_its_last_line(
-    lake: Lake, deliver: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    lake: Lake,
+    deliver: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+    cloudwatch: Stubber,
+    capsys: pytest.CaptureFixture,
 ) -> None:
     deliver(MONDAY, "a", [event(1), event(1), b"oops"])
     _argue(monkeypatch, lake, MONDAY, TUESDAY)
+    cloudwatch.add_response("put_metric_data", {}, OOPS)
     curate_events.main()
     row = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert datetime.fromisoformat(row.pop("finished_at"))
@@ -226,6 +298,9 @@ def _argue(monkeypatch: pytest.MonkeyPatch, lake: Lake, first: str, last: str) -
         "from_date": first,
         "to_date": last,
         "run_id": "r",
+        "metric_namespace": "namespace",
+        "quarantine_metric": "quarantined",
+        "metric_region": "eu-central-1",
         "JOB_NAME": "ecomm-curate-events",  # Glue adds it
     }
     monkeypatch.setattr("sys.argv", ["curate_events.py", *(word for k, v in options.items() for word in (f"--{k}", v))])

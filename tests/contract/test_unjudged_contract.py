@@ -1,0 +1,91 @@
+"""contracts/unjudged.json is what the detector counts, its sink declares and the alert function reads."""
+
+import json
+import re
+from dataclasses import MISSING, asdict, fields
+
+import pytest
+from reader import conforms, contract, golden, physical_columns, selected_columns, sql
+
+from lambda_alert.alert import parse as parse_alert
+from lambda_alert.tally import REASONS, MalformedTally, Tally, parse
+
+FIELDS = contract("unjudged")
+NAMES = [field["name"] for field in FIELDS]
+GOOD = golden("unjudged_good")
+BAD = golden("unjudged_bad")
+
+PYTHON_TYPES = {"string": str, "bigint": int}
+
+
+def test_contract_says_the_same_five_things_of_each_field() -> None:
+    assert all(list(field) == ["name", "type", "nullable", "unit", "meaning"] for field in FIELDS)
+    assert len(set(NAMES)) == len(NAMES)
+
+
+def test_a_tally_is_told_from_an_alert_by_a_field_that_alerts_do_not_have() -> None:
+    assert "reason" in NAMES and "alert_id" not in NAMES
+    alerts = [field["name"] for field in contract("alert")]
+    assert "alert_id" in alerts and "reason" not in alerts
+
+
+class TestAlertFunction:
+    def test_dataclass_has_the_contracts_fields(self) -> None:
+        assert [(field.name, field.type) for field in fields(Tally)] == [
+            (field["name"], PYTHON_TYPES[field["type"]]) for field in FIELDS
+        ]
+        assert not any(field["nullable"] for field in FIELDS), "each field of the dataclass must be given"
+        assert all(field.default is field.default_factory is MISSING for field in fields(Tally))
+
+    def test_reasons_are_the_contracts(self) -> None:
+        (field,) = (field for field in FIELDS if field["name"] == "reason")
+        assert " | ".join(REASONS) == field["unit"]
+
+    @pytest.mark.parametrize("line", GOOD, ids=lambda line: line["name"])
+    def test_accepts_a_good_tally_with_its_values(self, line: dict) -> None:
+        assert conforms(line["record"], FIELDS)
+        known = {name: value for name, value in json.loads(line["record"]).items() if name in NAMES}
+        assert asdict(parse(line["record"].encode())) == known
+
+    @pytest.mark.parametrize("line", BAD, ids=lambda line: line["reason"])
+    def test_refuses_a_bad_tally_with_the_reason(self, line: dict) -> None:
+        with pytest.raises(MalformedTally, match=re.escape(line["reason"])):
+            parse(line["record"].encode())
+
+    def test_refuses_all_that_does_not_conform(self) -> None:
+        # What is left conforms field by field.
+        assert [line["reason"] for line in BAD if conforms(line["record"], FIELDS)] == [
+            "event_count is 0",
+            "event_count is -1",
+        ]
+
+    def test_good_tallies_are_of_every_reason(self) -> None:
+        assert {json.loads(line["record"])["reason"] for line in GOOD} == set(REASONS)
+
+    @pytest.mark.parametrize("line", golden("alert_good"), ids=lambda line: line["name"])
+    def test_an_alert_is_no_tally(self, line: dict) -> None:
+        assert parse(line["record"].encode()) is None
+
+    @pytest.mark.parametrize("record", [b"", b"\xff", b"{", b"[" * 100_000, b"null", b'"reason"', b"{}"])
+    def test_what_is_no_tally_is_refused_as_an_alert(self, record: bytes) -> None:
+        assert parse(record) is None
+        with pytest.raises(ValueError):
+            parse_alert(record)
+
+
+class TestDetector:
+    def test_sink_table_has_the_contracts_columns(self) -> None:
+        assert physical_columns(sql("sink_unjudged.sql")) == [
+            (field["name"], field["type"] + ("" if field["nullable"] else " not null")) for field in FIELDS
+        ]
+
+    def test_tallies_are_partitioned_as_the_contract_says(self) -> None:
+        (key,) = (field["name"] for field in FIELDS if "partition key" in field["meaning"])
+        assert f") partitioned by ({key}) with (" in sql("sink_unjudged.sql")
+
+    def test_tallies_fill_the_columns_in_their_order(self) -> None:
+        assert sql("unjudged.sql").startswith("insert into unjudged ")
+        assert list(selected_columns(sql("unjudged.sql"))) == NAMES
+
+    def test_reasons_are_the_contracts(self) -> None:
+        assert set(re.findall(r"(?:then|else) '(\w+)'", sql("unjudged.sql"))) == set(REASONS)
