@@ -135,7 +135,7 @@ def start_cluster(backend: str, directory: str) -> dict[str, str]:
         "rest.address": "127.0.0.1",
         "rest.port": str(mini_cluster.getRestAddress().get().getPort()),
         "parallelism.default": "1",
-        "execution.checkpointing.interval": "10 s",
+        "execution.checkpointing.interval": "60 s",  # as deployed (terraform/variables.tf)
         "state.backend.type": backend,
     }
 

@@ -16,15 +16,11 @@ create table raw_events (
   -- out: a null would end the whole job, even with ignore-parse-errors; a time more than ${max_ahead_s} s ahead of the
   -- clock would make all others late until then. Neither is lost: the curated lake holds the event, or its quarantine the
   -- record and the reason.
-  event_at as to_timestamp_ltz(
-    case
-      when txn_timestamp between to_timestamp_ltz(0, 3) and timestampadd(second, ${max_ahead_s}, current_timestamp)
-        -- From 2000 on, whose Unix time is this: the difference is a number of 32 bits, enough until 2068.
-        then 946684800 + cast(timestampdiff(second, to_timestamp_ltz(946684800, 0), txn_timestamp) as bigint)
-      else 0
-    end,
-    0
-  ),
+  event_at as case
+    when txn_timestamp between to_timestamp_ltz(0, 3) and timestampadd(second, ${max_ahead_s}, current_timestamp)
+      then cast(txn_timestamp as timestamp_ltz(0))
+    else to_timestamp_ltz(0, 0)
+  end,
   -- Two seconds of delay, and the one that is cut off.
   watermark for event_at as event_at - interval '3' second
 ) with (

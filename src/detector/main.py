@@ -41,13 +41,16 @@ OPTIONS = {
     # A second has few rows of a key: to aggregate them first where they arise costs more than it saves.
     "table.optimizer.agg-phase-strategy": "ONE_PHASE",
     "pipeline.object-reuse": "true",
+    # The rules have some twenty kinds of state, and RocksDB sets an eighth of this aside for each. With its own 64 MB
+    # that is all of its memory, and half of all CPU goes into flushing and compacting (docs/adr/0008).
+    "state.backend.rocksdb.writebuffer.size": "4 mb",
 }
 HEADER_LINE = re.compile(r"-- (\w+): (.*)")
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 INTERVAL = re.compile(r"interval '\$\{(\w+?)(_before)?\}' second\((\d)\)")
 # No pause between attacks, no time ahead of the clock. Any other time of 0 s is a window without events.
 MAY_BE_0 = ("quiet_s", "max_ahead_s")
-# Outside an interval. Three decades: the times of source.sql are good until 2068.
+# Outside an interval: three decades.
 MOST_SECONDS = 999_999_999
 
 Groups = Mapping[str, Mapping[str, str]]

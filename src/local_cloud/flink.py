@@ -63,8 +63,6 @@ def write_settings(stack: Stack) -> dict[str, str]:
         "taskmanager.memory.network.min": "192m",
         "taskmanager.memory.network.max": "192m",
         "taskmanager.memory.managed.size": "512m",
-        # Managed Flink gives RocksDB several times as much. In so little, buffers of its own size only flush.
-        "state.backend.rocksdb.writebuffer.size": "1mb",
         # Managed Flink has this one only.
         "state.backend.type": "rocksdb",
         "execution.checkpointing.dir": f"file://{directory}/checkpoints",

@@ -6,9 +6,10 @@
 create temporary view paced_actions as
 select user_id, event_at, event_type, product_id, user_session
 from (
-  select
-    *,
-    count(*) over (partition by user_id, date_format(event_at, 'yyyyMMddHHmm') order by arrived_at) as place
-  from (select *, proctime() as arrived_at from actions)
+  select *, count(*) over (partition by user_id, minute_start order by arrived_at) as place
+  from (
+    select *, floor(cast(event_at as timestamp(3)) to minute) as minute_start, proctime() as arrived_at
+    from actions
+  )
 )
 where place <= ${most_per_minute}
