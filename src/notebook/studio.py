@@ -20,6 +20,8 @@ OPTIONS = {
         "stream": "ecommerce-raw-user-activity-stream-1",
         "aws.region": REGION,
         "scan.stream.initpos": "LATEST",
+        # By default the notebook would take all five reads a second that a shard answers, the detector's too.
+        "scan.shard.getrecords.intervalmillis": "500",
     },
     "alerts": {"stream": "ecommerce-raw-user-activity-stream-2", "aws.region": REGION},
 }

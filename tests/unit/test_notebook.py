@@ -91,7 +91,8 @@ def test_tables_get_the_studios_options(folder):
     source = cell(Statement.read(folder, folder / "source.sql"))
     assert source.endswith(
         ") with (\n  'connector' = 'kinesis',\n  'stream' = 'ecommerce-raw-user-activity-stream-1',\n"
-        "  'aws.region' = 'us-east-1',\n  'scan.stream.initpos' = 'LATEST'\n);"
+        "  'aws.region' = 'us-east-1',\n  'scan.stream.initpos' = 'LATEST',\n"
+        "  'scan.shard.getrecords.intervalmillis' = '500'\n);"
     )
 
 
@@ -183,5 +184,6 @@ def test_settings_are_the_detectors():
         "table.optimizer.reuse-optimize-block-with-digest-enabled",
         "table.optimizer.agg-phase-strategy",
         "pipeline.object-reuse",
+        "state.backend.rocksdb.writebuffer.size",
     }
     assert set(detector.OPTIONS) == set(SETTINGS) | only_faster
