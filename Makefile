@@ -13,6 +13,8 @@ TIME   ?= now
 ARGS   ?=
 # Who attacks in DATA, for score: {"attackers": {"<user_id>": {"scenario": ...}}}.
 LABELS ?=
+# Values of the rules that backtest tries: {"burst": {"threshold": 8}}.
+VALUES ?=
 # Days (UTC, included) for etl, backtest and reprocess: of arrival, default today, but reprocess wants both. For
 # insights: of the events, default all.
 FROM   ?=
@@ -47,7 +49,7 @@ export CHECKPOINT_DISABLE := 1
 
 help: ## list all tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "  with ENV=dev|prod|local (default dev), DATA=file.csv[.gz], BURSTS=n, SPEED=x, TIME=now|original, ARGS=, FROM=, TO=, PORT=, PYTHON="
+	@echo "  with ENV=dev|prod|local (default dev), DATA=file.csv[.gz], BURSTS=n, SPEED=x, TIME=now|original, ARGS=, FROM=, TO=, VALUES=, PORT=, PYTHON="
 
 ##@ One machine
 
@@ -235,10 +237,10 @@ score: .venv/installed src/detector/.venv/installed ## recall, precision and fal
 # With DATA a file; without, what arrived in the raw bucket FROM..TO.
 ifeq ($(MADE_DATA),)
 backtest: .venv/installed src/detector/.venv/installed ## whom the rules would have flagged in DATA, or in the raw bucket FROM..TO
-	@$(RUN) detector.history --data "$(DATA)"
+	@$(RUN) detector.history --data "$(DATA)" $(if $(VALUES),--values '$(VALUES)')
 else
 backtest: access .venv/installed src/detector/.venv/installed
-	@$(ENTER); $(HISTORY)
+	@$(ENTER); $(HISTORY) $(if $(VALUES),--values '$(VALUES)')
 endif
 
 # The deployed values, the rules of this folder.
@@ -252,7 +254,7 @@ bench-simulator: install ## the simulator beside other senders, in build/bench/s
 	PYTHONPATH=src .venv/bin/python bench/simulator.py
 
 bench-detector: install ## what the rules cost on both state backends, in build/bench/detector.json
-	src/detector/.venv/bin/python bench/detector.py
+	src/detector/.venv/bin/python bench/detector.py $(ARGS)
 
 bench-latency: install build ## seconds from an event to its alert, beside the seed's rule, in build/bench/latency.json
 	PYTHONPATH=src .venv/bin/python bench/latency.py $(ARGS)

@@ -8,7 +8,8 @@ What counts is the CPU time (user and system) of Java in the second run, all of 
 compacts in some of its own. `checkpoint_bytes` is the size of the last one. Numbers of one run may be compared with
 each other, of two machines not. There is one slot, with 1 GB for RocksDB.
 
---users makes the same number of events come from as many users, to see what the state of many costs.
+--users makes the same number of events come from as many users, to see what the state of many costs. --jobs and
+--backends leave some out: all take a quarter of an hour for each number of users.
 """
 
 import argparse
@@ -36,7 +37,7 @@ VISIT_EVENTS = 5
 START = datetime(2019, 10, 1, tzinfo=UTC)
 BACKENDS = ("hashmap", "rocksdb")
 JOBS = ("parse", "seed", "burst", "project")
-# About what a KPU of Managed Flink gives RocksDB; with 64 MB a slot, buffers of its default size do nothing but flush.
+# About what a KPU of Managed Flink gives RocksDB.
 SETTINGS = {
     "jobmanager.bind-host": "127.0.0.1",
     "rest.address": "127.0.0.1",
@@ -222,8 +223,13 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--events", type=int, default=EVENTS)
     arguments.add_argument("--users", default=str(USERS), help="numbers of users, such as 1e4,1e5,1e6")
+    arguments.add_argument("--jobs", default=",".join(JOBS), help="some of %(default)s, the seed's among them")
+    arguments.add_argument("--backends", default=",".join(BACKENDS), help="some of %(default)s")
     arguments.add_argument("--job", nargs=4, help=argparse.SUPPRESS)
     given = arguments.parse_args()
+    jobs, backends = given.jobs.split(","), given.backends.split(",")
+    if "seed" not in jobs or not {*jobs} <= {*JOBS} or not {*backends} <= {*BACKENDS}:
+        arguments.error(f"got --jobs {given.jobs} --backends {given.backends}: see --help for what there is")
     if given.job:
         name, backend, folder, events = given.job
         print(json.dumps(job(name, backend, folder, int(events))), flush=True)
@@ -236,7 +242,7 @@ def main() -> None:
             make_file(folder / "events" / "shard", given.events, users)
             make_file(folder / "warm-up" / "shard", min(given.events, WARM_UP_EVENTS), users)
             results = {
-                f"{one} {backend}": measure(one, backend, folder, given.events) for backend in BACKENDS for one in JOBS
+                f"{one} {backend}": measure(one, backend, folder, given.events) for backend in backends for one in jobs
             }
         for label, result in results.items():
             seed = results[f"seed {label.split()[1]}"]

@@ -156,7 +156,7 @@ def first_alerts(stream: str, rule: str) -> dict[int, float]:
     first: dict[int, float] = {}
     for record in read_all(stream):
         alert = json.loads(record["Data"])
-        if alert["rule"] == rule:
+        if alert.get("rule") == rule:  # stream 2 holds tallies too
             user, at = int(alert["subject"].removeprefix("user#")), record["ApproximateArrivalTimestamp"].timestamp()
             first[user] = min(at, first.get(user, at))
     return first

@@ -4,7 +4,9 @@
     python -m detector.history --bucket NAME --from-date 2026-11-01 --to-date 2026-11-02
     python -m detector.history --bucket NAME --from-date 2026-11-01 --to-date 2026-11-02 --incidents TABLE
 
-Nobody is told anything. With --incidents what is found is stored, marked as reprocessed; without, only in a file.
+Values of the rules are those in the SQL, over them the deployed detector's (--application), over these those to be
+tried (--values). Nobody is told anything. With --incidents what is found is stored, marked as reprocessed; without,
+only in a file.
 """
 
 import argparse
@@ -126,12 +128,27 @@ def of_the_days(alerts: Iterable[dict], seconds: Sequence[str]) -> list[dict]:
     return [alert for alert in alerts if until(alert["window_start_at"]) < until(alert["window_end_at"])]
 
 
-def fetch_properties(analytics: Any, application: str, file: Path) -> Path:
-    """Returns the file, in which are now the deployed application's properties, as Managed Flink hands them to it."""
+def fetch_properties(analytics: Any, application: str) -> list[dict]:
+    """Returns the deployed application's property groups, as Managed Flink hands them to it."""
     detail = analytics.describe_application(ApplicationName=application)["ApplicationDetail"]
     properties = detail["ApplicationConfigurationDescription"]["EnvironmentPropertyDescriptions"]
-    file.write_text(json.dumps(properties["PropertyGroupDescriptions"]))
-    return file
+    return properties["PropertyGroupDescriptions"]
+
+
+def with_values(groups: Iterable[dict], text: str) -> list[dict]:
+    """Returns the property groups with values changed as Terraform's variable `detection` would, given as JSON.
+
+    Raises HistoryError; whether the SQL knows these values is asked of it when it runs.
+    """
+    try:
+        changes = {
+            f"values.{name}": {key: str(value) for key, value in own.items()} for name, own in json.loads(text).items()
+        }
+    except (ValueError, TypeError, AttributeError):
+        raise HistoryError(f'the values are {text!r}: give JSON like {{"burst": {{"threshold": 8}}}}') from None
+    known = {group["PropertyGroupId"]: group["PropertyMap"] for group in groups}
+    merged = known | {name: known.get(name, {}) | own for name, own in changes.items()}
+    return [{"PropertyGroupId": name, "PropertyMap": own} for name, own in merged.items()]
 
 
 def store(incidents: Incidents, alerts: Iterable[dict], now: datetime) -> int:
@@ -193,6 +210,7 @@ def main() -> int:
     parser.add_argument("--from-date", default=today, metavar="DAY", help="of arrival, UTC (default: today)")
     parser.add_argument("--to-date", default=today, metavar="DAY", help="included (default: today)")
     parser.add_argument("--application", metavar="NAME", help="the deployed detector, whose values the rules get")
+    parser.add_argument("--values", default="{}", metavar="JSON", help='to be tried: {"burst": {"threshold": 8}}')
     parser.add_argument("--incidents", metavar="TABLE", help="store the alerts there, marked as reprocessed")
     parser.add_argument("--out", type=Path, default=Path("build/backtest"), metavar="FOLDER")
     options = parser.parse_args()
@@ -200,10 +218,10 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     try:
         asked = days(options.from_date, options.to_date)
-        properties = None
-        if options.application:
-            analytics = boto3.client("kinesisanalyticsv2")
-            properties = fetch_properties(analytics, options.application, options.out / "properties.json")
+        analytics = boto3.client("kinesisanalyticsv2") if options.application else None
+        groups = fetch_properties(analytics, options.application) if analytics else []
+        properties = options.out / "properties.json"
+        properties.write_text(json.dumps(with_values(groups, options.values)))
         if options.data:
             from_file(options.data, records)
             found = backtest.launch(records, alerts, properties=properties)

@@ -3,13 +3,13 @@
 import gzip
 import json
 import uuid
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
 
 from insights.engines import Engine
-from lambda_alert.tally import REASONS
 from local_cloud.firehose import user_records
 from local_cloud.shards import list_shards, read_all
 from local_cloud.stack import Stack, wait_for
@@ -100,22 +100,33 @@ def incidents(table: str) -> list[dict[str, str]]:
     return [{name: next(iter(value.values())) for name, value in item.items()} for item in items]
 
 
-def unjudged(outputs: dict[str, str]) -> dict[str, int]:
-    """Returns how many events the rules did not judge in the last hours, by reason, as CloudWatch has it."""
-    cloudwatch, now = boto3.client("cloudwatch"), datetime.now(UTC)
+def unjudged(stream: str) -> Counter[str]:
+    """Returns how many events the rules did not judge, by reason, as the tallies in stream 2 say."""
+    sums: Counter[str] = Counter()
+    for record in read_all(stream):
+        found = json.loads(record["Data"])
+        if "alert_id" not in found:
+            sums[found["reason"]] += found["event_count"]
+    return sums
+
+
+def metric_sums(outputs: dict[str, str], output: str, dimension: str, since: datetime) -> dict[str, float]:
+    """Returns the sum of a metric, whose name is an output, since then, by the values of its dimension."""
+    cloudwatch, name = boto3.client("cloudwatch"), outputs[output]
     sums = {}
-    for reason in REASONS:
+    for metric in cloudwatch.list_metrics(Namespace=outputs["metric_namespace"], MetricName=name)["Metrics"]:
         points = cloudwatch.get_metric_statistics(
             Namespace=outputs["metric_namespace"],
-            MetricName=outputs["unjudged_metric_name"],
-            Dimensions=[{"Name": "reason", "Value": reason}],
-            StartTime=now - timedelta(hours=12),
-            EndTime=now + timedelta(minutes=1),
+            MetricName=name,
+            Dimensions=metric["Dimensions"],
+            StartTime=since,
+            EndTime=datetime.now(UTC) + timedelta(minutes=1),
             Period=24 * 3600,
             Statistics=["Sum"],
         )["Datapoints"]
-        sums[reason] = int(sum(point["Sum"] for point in points))
-    return {reason: count for reason, count in sums.items() if count}
+        values = {one["Name"]: one["Value"] for one in metric["Dimensions"]}
+        sums[values[dimension]] = sum(point["Sum"] for point in points)
+    return sums
 
 
 def lake(engine: Engine) -> dict[str, int]:

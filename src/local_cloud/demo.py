@@ -71,6 +71,7 @@ class Demo:
         with self.timed("deliver"):
             steps.progress("delivering alerts and raw events")
             alerts = len(counts.alerts(outputs["alert_stream_name"]))
+            unjudged = counts.unjudged(outputs["alert_stream_name"])
             counts.wait_until_handled(stack, outputs)
             incidents = counts.incidents(outputs["incident_table_name"])
             self.summary["raw_events"] = steps.wait_until_delivered(stack)
@@ -85,14 +86,13 @@ class Demo:
             from_date, to_date = table_dates(engine)
             parameters = {"from_date": from_date, "to_date": to_date, "top_n": 10}
             answers = run_all(engine, parameters, report_progress=steps.progress)
-        unjudged = counts.unjudged(outputs)
         self.summary |= judge(json.loads((self.directory / "labels.json").read_text()), incidents)
         self.summary |= {
             "alert_records": alerts,
             "incidents": len(incidents),
             "notifications": notices.count(),
             "unjudged_events": sum(unjudged.values()),
-            "unjudged_reasons": unjudged,
+            "unjudged_reasons": dict(unjudged),
         }
         return answers, incidents
 

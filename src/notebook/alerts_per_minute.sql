@@ -6,5 +6,6 @@ select
   substring(cast(window_end_at as string), 1, 16) as alert_minute,
   rule,
   count(distinct alert_id) as alerts
-from alerts /*+ options('scan.stream.initpos' = 'TRIM_HORIZON') */
+from alerts_of_stream_2
+where alert_id is not null -- a tally
 group by substring(cast(window_end_at as string), 1, 16), rule

@@ -11,6 +11,7 @@ from notebook.statement import SQL_FOLDER, Statement, StatementError, all_statem
 
 NAME = "sql-flink-ecomm-notebook-1"
 NOTE = Path(__file__).parents[2] / "notebooks" / f"{NAME}.zpln"
+CHART_TABLE = Path(__file__).with_name("alerts_of_stream_2.sql")
 CHART = Path(__file__).with_name("alerts_per_minute.sql")
 
 REGION = "us-east-1"
@@ -20,10 +21,16 @@ OPTIONS = {
         "stream": "ecommerce-raw-user-activity-stream-1",
         "aws.region": REGION,
         "scan.stream.initpos": "LATEST",
-        # By default the notebook would take all five reads a second that a shard answers, the detector's too.
+        # By default the notebook would take all five reads a second that a shard answers, the others' too.
         "scan.shard.getrecords.intervalmillis": "500",
     },
     "alerts": {"stream": "ecommerce-raw-user-activity-stream-2", "aws.region": REGION},
+    "alerts_of_stream_2": {
+        "stream": "ecommerce-raw-user-activity-stream-2",
+        "aws.region": REGION,
+        "scan.stream.initpos": "TRIM_HORIZON",
+        "scan.shard.getrecords.intervalmillis": "1000",
+    },
 }
 
 # Options of the detector's connector (4.3) that the Studio's (1.15) does not know: it would pass over them in silence.
@@ -56,7 +63,7 @@ the rules are their defaults.
 def render_note(folder: Path = SQL_FOLDER) -> str:
     """Returns the note as the text of a .zpln file. Same files, same bytes."""
     paragraphs = [_paragraph("introduction", "%md", INTRODUCTION)]
-    for statement in all_statements(folder):
+    for statement in [*all_statements(folder), Statement.read(CHART_TABLE.parent, CHART_TABLE)]:
         paragraphs.append(_paragraph(f"{statement.file} text", "%md", statement.markdown))
         paragraphs.append(_paragraph(statement.file, SQL_CELL, cell(statement)))
     chart = Statement.read(CHART.parent, CHART)

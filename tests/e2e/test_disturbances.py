@@ -123,7 +123,7 @@ def wait_until_refused(stack: Stack, job: str, stream: str) -> None:
         return said if reason in said else None
 
     said = wait_for(refused, "the detector to refuse the shards", timeout_s=60)
-    assert "give the stream shards of equal size" in said
+    assert "give the stream as many shards of equal size" in said
 
 
 def test_every_event_of_every_aggregate_comes_through_a_merge_and_a_split(stack: Stack, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import boto3
 import insight_reference
@@ -107,19 +107,7 @@ def test_every_record_is_in_the_stream_and_in_the_raw_bucket_once(platform: Plat
 
 
 def test_quarantined_records_are_a_metric_by_reason(platform: Platform) -> None:
-    points = {
-        reason: boto3.client("cloudwatch").get_metric_statistics(
-            Namespace=platform.outputs["metric_namespace"],
-            MetricName=platform.outputs["quarantine_metric_name"],
-            Dimensions=[{"Name": "reason", "Value": reason}],
-            StartTime=platform.started_at,
-            EndTime=datetime.now(UTC) + timedelta(minutes=1),
-            Period=24 * 3600,
-            Statistics=["Sum"],
-        )["Datapoints"]
-        for reason in shop.BAD_RECORDS.values()
-    }
-    sums = {reason: sum(point["Sum"] for point in found) for reason, found in points.items()}
+    sums = counts.metric_sums(platform.outputs, "quarantine_metric_name", "reason", platform.started_at)
     assert sums == Counter(shop.BAD_RECORDS.values())
 
 
@@ -140,8 +128,13 @@ def test_stream_2_holds_exactly_the_alerts_keyed_by_subject_beside_the_tally(pla
 
 
 def test_what_the_rules_do_not_judge_is_counted(platform: Platform) -> None:
-    wait_for(lambda: counts.unjudged(platform.outputs), "the metric of unjudged events", timeout_s=30)
-    assert counts.unjudged(platform.outputs) == {"undated": 1}
+    assert counts.unjudged(platform.outputs["alert_stream_name"]) == {"undated": 1}
+
+    def metric() -> dict[str, float]:
+        return counts.metric_sums(platform.outputs, "unjudged_metric_name", "reason", platform.started_at)
+
+    wait_for(metric, "the metric of unjudged events", timeout_s=30)
+    assert metric() == {"undated": 1}
 
 
 def test_incidents_are_exactly_the_alerts(platform: Platform) -> None:

@@ -11,7 +11,7 @@ import pytest
 from moto import mock_aws
 
 from detector import backtest, history
-from detector.history import HistoryError, days, flagged, from_bucket, from_file, of_the_days, table
+from detector.history import HistoryError, days, flagged, from_bucket, from_file, of_the_days, table, with_values
 
 DAY = date(2026, 11, 1)
 
@@ -266,3 +266,23 @@ def test_a_table_that_is_not_there_is_an_error_in_one_sentence(
     assert run(monkeypatch, tmp_path, [finding(1, "10:00")], "--incidents", "gone")[0] == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("error: An error occurred (ResourceNotFoundException) when calling the PutItem operation")
+
+
+def test_values_to_be_tried_go_before_the_deployed_ones_and_leave_the_rest():
+    deployed = [
+        {"PropertyGroupId": "table.alerts", "PropertyMap": {"stream": "alerts"}},
+        {"PropertyGroupId": "values.burst", "PropertyMap": {"threshold": "7", "window_s": "20"}},
+    ]
+    tried = with_values(deployed, '{"burst": {"threshold": 8}, "source": {"max_ahead_s": 2678400}}')
+    assert {group["PropertyGroupId"]: group["PropertyMap"] for group in tried} == {
+        "table.alerts": {"stream": "alerts"},
+        "values.burst": {"threshold": "8", "window_s": "20"},
+        "values.source": {"max_ahead_s": "2678400"},
+    }
+    assert with_values(deployed, "{}") == deployed
+
+
+@pytest.mark.parametrize("text", ["", "burst=8", "[8]", '{"burst": 8}'])
+def test_values_that_are_no_map_of_maps_are_refused(text):
+    with pytest.raises(HistoryError, match="give JSON like"):
+        with_values([], text)

@@ -14,11 +14,13 @@ RULES = sorted(file.stem for file in (SQL / "rules").glob("*.sql"))
 
 # As terraform/tests/detection.tftest.hcl finds them at the application.
 GROUPS = {
+    "table.config": {"execution.buffer-timeout.interval": "20 ms"},
     "table.alerts": {"aws.region": "us-east-1", "sink.flush-buffer.timeout": "200", "stream": "alert-stream"},
     "table.unjudged": {"aws.region": "us-east-1", "sink.flush-buffer.timeout": "200", "stream": "alert-stream"},
     "table.raw_events": {
         "aws.region": "us-east-1",
         "scan.shard.discovery.intervalmillis": "1000",
+        "scan.shard.getrecords.intervalmillis": "500",
         "scan.stream.initpos": "TRIM_HORIZON",
         "stream": "raw-stream",
     },

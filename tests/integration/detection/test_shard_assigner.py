@@ -75,8 +75,9 @@ def test_two_open_shards_on_one_subtask_are_refused_with_what_to_do(shard: Shard
         assign([shard(0, 0, 1 / 4), shard(1, 1 / 4, 1 / 2), shard(2, 1 / 2, 1)], 2)
     assert refused.value.java_exception.getMessage() == (
         "with parallelism 2, one subtask would read shardId-000000000000 and shardId-000000000001 of stream "
-        "raw-stream, whose events would make each other late: give the stream shards of equal size (aws kinesis "
-        "update-shard-count), set raw_stream_shard_count to their number and deploy"
+        "raw-stream, whose events would make each other late: give the stream as many shards of equal size "
+        "(aws kinesis update-shard-count), or stop the application by force, set raw_stream_shard_count to their "
+        "number and deploy"
     )
 
 

@@ -30,13 +30,14 @@ def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Calla
     lines = "".join(line["record"] + "\n" for line in GOOD + BAD)
     (folder / f"arrival_date={ARRIVAL_DATE}/golden").write_text(lines, encoding="utf-8")
     day = date.fromisoformat(ARRIVAL_DATE)
-    counts = curate_events.run(spark, f"file:{folder}/", "golden", day, day, "golden")
+    counts, reasons = curate_events.run(spark, f"file:{folder}/", "golden", day, day, "golden")
     assert [counts[f"{kind}_rows"] for kind in ("raw", "curated", "duplicate", "quarantined")] == [
         len(GOOD) + len(BAD),
         len(GOOD),
         0,
         len(BAD),
     ]
+    assert sum(reasons.values()) == len(BAD)
     return lambda table: [row.asDict() for row in spark.table(f"glue_catalog.golden.{table}").collect()]
 
 

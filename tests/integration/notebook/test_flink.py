@@ -38,7 +38,7 @@ def test_flink_plans_every_statement(flink, zeppelin, note):
     session = Session(flink)
     for _ in range(2):
         kinds = [session.execute(statement) for cell in statements(zeppelin, note) for statement in cell]
-    assert kinds.count("CreateTableOperation") == 2
+    assert kinds.count("CreateTableOperation") == 3
     assert {"SinkModifyOperation", "PlannerQueryOperation"} <= set(kinds)
 
 

@@ -44,8 +44,9 @@ public class OneShardPerSubtask implements KinesisShardAssigner {
             throw new IllegalStateException(
                     String.format(
                             "with parallelism %d, one subtask would read %s and %s of stream %s, whose events would make "
-                                    + "each other late: give the stream shards of equal size (aws kinesis "
-                                    + "update-shard-count), set raw_stream_shard_count to their number and deploy",
+                                    + "each other late: give the stream as many shards of equal size (aws kinesis "
+                                    + "update-shard-count), or stop the application by force, set "
+                                    + "raw_stream_shard_count to their number and deploy",
                             parallelism, other, id, handle.getStreamName()));
         }
         return hash;
