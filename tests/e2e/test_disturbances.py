@@ -85,11 +85,11 @@ def test_a_detector_that_is_killed_goes_on_at_its_checkpoint(stack: Stack, tmp_p
     assert replay.returncode == 0, said
 
     def restarted() -> bool:
-        state = flink.job(stack, job)
-        return state["state"] == "RUNNING" and all(vertex["status"] == "RUNNING" for vertex in state["vertices"])
+        # Its state alone is still that of before, until Flink notices.
+        restored = flink.rest(stack, f"/jobs/{job}/checkpoints")["counts"]["restored"]
+        return restored >= 1 and all(vertex["status"] == "RUNNING" for vertex in flink.job(stack, job)["vertices"])
 
-    wait_for(restarted, "the detector to run again", timeout_s=120)
-    assert flink.rest(stack, f"/jobs/{job}/checkpoints")["counts"]["restored"] >= 1
+    wait_for(restarted, "the detector to run again from a checkpoint", timeout_s=120)
     savepoint = steps.drain(stack)
     counts.wait_until_handled(stack, outputs)
     assert bursts(outputs) == Counter(bots)
