@@ -198,7 +198,7 @@ PACKAGED := src/build_packages.py src/detector/main.py $(wildcard sql/detection/
 build/detector.zip: src/detector/target/pyflink-dependencies.jar $(PACKAGED) | $(INSTALLED)
 	@.venv/bin/python src/build_packages.py $(UV)
 
-src/detector/target/pyflink-dependencies.jar: src/detector/pom.xml $(shell find src/detector/src -type f)
+src/detector/target/pyflink-dependencies.jar: src/detector/pom.xml $(wildcard src/detector/src/main/java/*/*.java src/detector/src/main/resources/META-INF/services/*)
 	@echo "building the detector's connector jar" && $(MAVEN) -f $< package
 
 $(LOOK_ALIKE): $(wildcard src/simulator/*.py) | .venv/installed

@@ -35,6 +35,7 @@ def run_job(stack: Stack, name: str, arguments: dict[str, str]) -> dict:
     log = stack.directory / "log" / "spark.log"
     with log.open("a") as errors:
         result = subprocess.run(command, env=environment(stack), stdout=subprocess.PIPE, stderr=errors, check=False)
+        errors.write(result.stdout.decode())  # in which spark-submit puts what the job says on either
     if result.returncode:
         raise RuntimeError(f"the curate job failed, see {log}: {result.stdout.decode()[-1000:]}")
     return json.loads(result.stdout.decode().strip().splitlines()[-1])
@@ -59,7 +60,8 @@ def environment(stack: Stack) -> dict[str, str]:
         "SPARK_CONF_DIR": str(stack.directory / "spark"),
         "SPARK_HOME": str(next(ENVIRONMENT.glob("lib/python*/site-packages/pyspark"))),
     }
-    return os.environ | stack.environment() | own
+    # What the stack wants unset must not be empty: boto3 takes "" for a profile's name.
+    return {name: value for name, value in (os.environ | stack.environment() | own).items() if value}
 
 
 def write_settings(stack: Stack) -> Path:
