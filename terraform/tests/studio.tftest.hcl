@@ -87,9 +87,9 @@ run "studio" {
     condition = (
       output.note == "s3://artifact-bucket/notebooks/sql-flink-ecomm-notebook-1.zpln"
       && length(regexall("'stream' = 'raw-stream'", aws_s3_object.note.content)) == 1
-      && length(regexall("'stream' = 'alert-stream'", aws_s3_object.note.content)) == 1
-      && length(regexall("'stream' =", aws_s3_object.note.content)) == 2
-      && length(regexall("'aws.region' = 'eu-central-1'", aws_s3_object.note.content)) == 2
+      && length(regexall("'stream' = 'alert-stream'", aws_s3_object.note.content)) == 2
+      && length(regexall("'stream' =", aws_s3_object.note.content)) == 3
+      && length(regexall("'aws.region' = 'eu-central-1'", aws_s3_object.note.content)) == 3
       && length(regexall("us-east-1", aws_s3_object.note.content)) == 0
     )
     error_message = "The note must name the deployed streams and region."
