@@ -21,7 +21,7 @@ followed as (
 grouped as (
   select *, sum(begins) over arrivals as attack
   from (
-    select *, case when timestampadd(second, ${quiet_s}, previous_end_at) > window_start_at then 0 else 1 end as begins
+    select *, case when previous_end_at + interval '${quiet_s}' second(3) > window_start_at then 0 else 1 end as begins
     from followed
   )
   window arrivals as (partition by rule, subject order by arrived_at)

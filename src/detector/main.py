@@ -44,6 +44,8 @@ OPTIONS = {
     # The rules have some twenty kinds of state, and RocksDB sets an eighth of this aside for each. With its own 64 MB
     # that is all of its memory, and half of all CPU goes into flushing and compacting (docs/adr/0008).
     "state.backend.rocksdb.writebuffer.size": "4 mb",
+    # Most keys that the rules ask for are new: without filters RocksDB looks for them in every file.
+    "state.backend.rocksdb.use-bloom-filter": "true",
 }
 HEADER_LINE = re.compile(r"-- (\w+): (.*)")
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
@@ -147,6 +149,12 @@ def values(sql: Path, groups: Groups) -> dict[str, dict[str, str]]:
             raise ValueError(
                 f"property group '{group}' makes window_s {own['window_s']} with slide_s {own['slide_s']}, but a "
                 "window is a whole number of slides: mend Terraform's variable detection"
+            )
+        if "baseline_s" in own and int(own["baseline_s"]) < int(own["window_s"]) + int(own["least_baseline_s"]):
+            raise ValueError(
+                f"property group '{group}' makes baseline_s {own['baseline_s']}, but it holds the window_s "
+                f"{own['window_s']} and least_baseline_s {own['least_baseline_s']} before them, or nothing would "
+                "ever be found: mend Terraform's variable detection"
             )
     shared = {name: known.get(lines.get("window", ""), {}) for name, lines in headers.items()}
     return {name: shared[name] | own for name, own in known.items()}

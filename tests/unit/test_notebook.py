@@ -185,5 +185,6 @@ def test_settings_are_the_detectors():
         "table.optimizer.agg-phase-strategy",
         "pipeline.object-reuse",
         "state.backend.rocksdb.writebuffer.size",
+        "state.backend.rocksdb.use-bloom-filter",
     }
     assert set(detector.OPTIONS) == set(SETTINGS) | only_faster
