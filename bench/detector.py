@@ -136,7 +136,9 @@ def start_cluster(backend: str, directory: str) -> dict[str, str]:
         "rest.address": "127.0.0.1",
         "rest.port": str(mini_cluster.getRestAddress().get().getPort()),
         "parallelism.default": "1",
-        "execution.checkpointing.interval": "60 s",  # as deployed (terraform/variables.tf)
+        # As deployed: terraform/variables.tf and terraform/modules/detection.
+        "execution.checkpointing.interval": "60 s",
+        "execution.buffer-timeout.interval": "20 ms",
         "state.backend.type": backend,
     }
 

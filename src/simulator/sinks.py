@@ -12,7 +12,7 @@ from simulator.event import event_id
 from simulator.kinesis import Records, Writer
 
 # Between two looks at the stream's shards: a reshard is rare, and what is packed for the old ones still arrives.
-LIST_SHARDS_EVERY_S = 30.0
+LIST_SHARDS_EVERY_S = 10.0
 # Between two puts nothing is noted, shown or heard: where the stream is slow, they become smaller.
 PUT_S = 1.0
 

@@ -23,7 +23,8 @@ from simulator.event import COLUMNS
 
 USERS_PER_S, EVENTS_PER_USER = 10, 6  # one more than the threshold: a single lost event is an alert that is not there
 KILLED_SECONDS, KILL_AFTER_S = 25, 12
-SECONDS, MERGE_AFTER_S, SPLIT_AFTER_S = 50, 15, 32
+# The replay looks at the shards every 10 s: it knows of the merge when the split comes, and of the split later.
+SECONDS, MERGE_AFTER_S, SPLIT_AFTER_S = 50, 15, 26
 AFTERWARDS_SECONDS = 10
 
 
