@@ -804,7 +804,7 @@ class TestSinks:
         StreamSink(ledger.writer, with_event_ids=True).put(pl.Series([json.dumps(event)]), pl.Series(["7"]))
         assert ledger.tags == [event_id(event)]
 
-    def test_aggregating_sink_looks_for_new_shards_after_30_s(self) -> None:
+    def test_aggregating_sink_looks_for_new_shards_after_10_s(self) -> None:
         now, shards, looked = [0.0], shards_of(0), []
         stream = FakeStream()
         sink = AggregatingSink(Writer(stream), lambda: looked.append(now[0]) or shards, lambda: now[0])
@@ -816,11 +816,11 @@ class TestSinks:
             return {json.loads(one)["ExplicitHashKey"] for one in stream.stored}
 
         assert hash_keys() == {"0"}
-        shards, now[0] = shards_of(0, 2**127), 29.9
+        shards, now[0] = shards_of(0, 2**127), 9.9
         assert hash_keys() == {"0"}
-        now[0] = 30.0
+        now[0] = 10.0
         assert hash_keys() == {"0", str(2**127)}
-        assert looked == [0.0, 30.0]
+        assert looked == [0.0, 10.0]
         assert (sink.put_events, sink.acknowledged_events, sink.retries, sink.overtakings) == (150, 150, 0, 0)
 
     def test_what_is_put_at_once_takes_about_a_second_where_the_stream_is_slow(self) -> None:
