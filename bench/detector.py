@@ -9,7 +9,7 @@ compacts in some of its own. `checkpoint_bytes` is the size of the last one. Num
 each other, of two machines not. There is one slot, with 1 GB for RocksDB.
 
 --users makes the same number of events come from as many users, to see what the state of many costs. --jobs and
---backends leave some out: all take a quarter of an hour for each number of users.
+--backends leave some out: all take some ten minutes for each number of users.
 """
 
 import argparse
