@@ -218,8 +218,9 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     try:
         asked = days(options.from_date, options.to_date)
-        analytics = boto3.client("kinesisanalyticsv2") if options.application else None
-        groups = fetch_properties(analytics, options.application) if analytics else []
+        groups = []
+        if options.application:
+            groups = fetch_properties(boto3.client("kinesisanalyticsv2"), options.application)
         properties = options.out / "properties.json"
         properties.write_text(json.dumps(with_values(groups, options.values)))
         if options.data:

@@ -10,6 +10,7 @@ from pathlib import Path
 import boto3
 
 from insights.engines import Engine
+from lambda_alert import tally
 from local_cloud.firehose import user_records
 from local_cloud.shards import list_shards, read_all
 from local_cloud.stack import Stack, wait_for
@@ -104,9 +105,8 @@ def unjudged(stream: str) -> Counter[str]:
     """Returns how many events the rules did not judge, by reason, as the tallies in stream 2 say."""
     sums: Counter[str] = Counter()
     for record in read_all(stream):
-        found = json.loads(record["Data"])
-        if "alert_id" not in found:
-            sums[found["reason"]] += found["event_count"]
+        if found := tally.parse(record["Data"]):
+            sums[found.reason] += found.event_count
     return sums
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from detector.main import SQL, values
+from detector.main import SQL, fill_in, values
 
 ADVICE = "mend Terraform's variable detection"
 
@@ -26,7 +26,10 @@ ADVICE = "mend Terraform's variable detection"
     ],
 )
 def test_what_the_sql_can_take_is_taken(name: str, changes: dict[str, str]) -> None:
-    assert values(SQL, {f"values.{name}": changes})[name].items() >= changes.items()
+    known = values(SQL, {f"values.{name}": changes})[name]
+    assert known.items() >= changes.items()
+    [file] = SQL.rglob(f"{name}.sql")
+    assert all(value in fill_in(file, known | {"findings": "x"}) for key, value in changes.items() if key != "window_s")
 
 
 @pytest.mark.parametrize(

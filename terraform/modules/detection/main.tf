@@ -38,7 +38,7 @@ locals {
   sink = merge(local.kinesis, var.alert_sink_options, { "stream" = var.alert_stream_name })
 
   # Times are whole seconds, of as many digits as the intervals have that they stand in; `_before` is one less. The
-  # application itself checks the same (values() in src/detector/main.py), and that windows are whole numbers of slides.
+  # application itself checks the same (values() in src/detector/main.py), and what values must fit each other.
   most_seconds = {
     for name, values in var.values : name => {
       for key in keys(values) : key => min(999999999, [
