@@ -201,7 +201,7 @@ build/detector.zip: src/detector/target/pyflink-dependencies.jar $(PACKAGED) | $
 src/detector/target/pyflink-dependencies.jar: src/detector/pom.xml $(wildcard src/detector/src/main/java/*/*.java src/detector/src/main/resources/META-INF/services/*)
 	@echo "building the detector's connector jar" && $(MAVEN) -f $< package
 
-$(LOOK_ALIKE): $(wildcard src/simulator/*.py) | .venv/installed
+$(LOOK_ALIKE): $(wildcard src/simulator/*.py src/simulator/*/*.py) | .venv/installed
 	@echo "making look-alike data" && mkdir -p $(@D) && $(RUN) simulator generate $@ --events 50000 --seed 1
 
 ##@ Tests
@@ -232,19 +232,19 @@ test-e2e: install build ## the whole platform on the local stack
 	.venv/bin/pytest tests/e2e
 
 score: .venv/installed src/detector/.venv/installed ## recall, precision and false alarms of the rules beside the seed's, in build/score (DATA=, LABELS=)
-	@$(RUN) detector.score $(if $(filter-out $(LOOK_ALIKE),$(DATA)),--data "$(DATA)") $(if $(LABELS),--labels "$(LABELS)")
+	@$(RUN) evaluation.score $(if $(filter-out $(LOOK_ALIKE),$(DATA)),--data "$(DATA)") $(if $(LABELS),--labels "$(LABELS)")
 
 # With DATA a file; without, what arrived in the raw bucket FROM..TO.
 ifeq ($(MADE_DATA),)
 backtest: .venv/installed src/detector/.venv/installed ## whom the rules would have flagged in DATA, or in the raw bucket FROM..TO
-	@$(RUN) detector.history --data "$(DATA)" $(if $(VALUES),--values '$(VALUES)')
+	@$(RUN) evaluation.history --data "$(DATA)" $(if $(VALUES),--values '$(VALUES)')
 else
 backtest: access .venv/installed src/detector/.venv/installed
 	@$(ENTER); $(HISTORY) $(if $(VALUES),--values '$(VALUES)')
 endif
 
 # The deployed values, the rules of this folder.
-HISTORY = $(RUN) detector.history --bucket $(call OUTPUT,raw_bucket) --application $(call OUTPUT,detector_name) \
+HISTORY = $(RUN) evaluation.history --bucket $(call OUTPUT,raw_bucket) --application $(call OUTPUT,detector_name) \
   $(if $(FROM),--from-date $(FROM)) $(if $(TO),--to-date $(TO))
 
 reprocess: days access .venv/installed src/detector/.venv/installed ## store what the rules find in the raw bucket FROM..TO as incidents, marked; tells nobody

@@ -33,7 +33,7 @@ from typing import Any
 import boto3
 
 from local_cloud import flink, steps
-from local_cloud.shards import read_all
+from local_cloud.pollers.shards import read_all
 from local_cloud.stack import STOP_SIGNALS, Stack
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -145,7 +145,7 @@ def start_seed(stack: Stack) -> None:
     config = flink.rest(stack, f"/jobs/{detector['jid']}/checkpoints/config")
     jar = folder / "app" / "lib" / "pyflink-dependencies.jar"
     parallelism = max(vertex["parallelism"] for vertex in detector["vertices"])
-    program = Path(__file__).with_name("seed_job.py")
+    program = Path(__file__).with_name("tutorial_job.py")
     job = flink.run(stack, "the seed's rule", program, jar, properties, parallelism, config["interval"])
     flink.wait_until_running(stack, job)
     steps.progress(f"the seed's rule runs beside {outputs['detector_name']}")

@@ -57,10 +57,10 @@ Result = dict[str, Any]
 def stage(name: str, file: str) -> Result:
     """CPU, rate and memory of one stage, on one core."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    from simulator.kinesis import Stream, Writer
-    from simulator.replay import Replay
-    from simulator.sinks import AggregatingSink, FileSink, StreamSink
-    from simulator.source import Source
+    from simulator.sending.kinesis import Stream, Writer
+    from simulator.sending.replay import Replay
+    from simulator.sending.sinks import AggregatingSink, FileSink, StreamSink
+    from simulator.traffic.source import Source
 
     if name.startswith("read_and_encode"):
         sink: Any = FileSink()
@@ -90,7 +90,7 @@ def _four_shards() -> list[tuple[int, int]]:
 def _client_without_network() -> Any:
     from botocore.awsrequest import AWSResponse
 
-    from simulator.kinesis import connect
+    from simulator.sending.kinesis import connect
 
     class Raw:
         def __init__(self, body: bytes) -> None:
@@ -219,8 +219,8 @@ def pacing(file: str, stream: str) -> Result:
     from botocore.httpsession import URLLib3Session
 
     from simulator.__main__ import main
-    from simulator.event import second_of
-    from simulator.replay import Replay
+    from simulator.sending.replay import Replay
+    from simulator.traffic.event import second_of
 
     replays: list[Replay] = []
     sent: list[tuple[float, bytes]] = []
@@ -307,7 +307,7 @@ def make_file(path: Path, copies: int = 0, until_bytes: int = 0) -> None:
 
 def make_paced_file(path: Path) -> None:
     """Events that come at PACE_RATE when replayed at PACE_SPEED."""
-    from simulator.event import COLUMNS, event_time_at
+    from simulator.traffic.event import COLUMNS, event_time_at
 
     per_second = PACE_RATE / PACE_SPEED
     lines = [
@@ -358,7 +358,7 @@ def clients(file: Path) -> Result:
 
 def _held(stream: str, events: int) -> Result:
     """Counts of what the stream holds; it must be every event once."""
-    from local_cloud.shards import read_all
+    from local_cloud.pollers.shards import read_all
 
     sizes, there = [], 0
     for record in read_all(stream):

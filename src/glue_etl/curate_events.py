@@ -302,7 +302,7 @@ def null_if_empty(name: str) -> Column:
 
 
 def event_id() -> Column:
-    """Returns the id as `simulator.event.event_id` defines it; made of text, so that no time zone can touch it."""
+    """Return the id that `simulator.traffic.event.event_id` defines, from text, so no time zone can change it."""
     values = {field.name: F.coalesce(F.col(f"event.{field.name}").cast("string"), F.lit("")) for field in FIELDS}
     values["event_time"] = F.substring("event.event_time", 1, len("2019-10-01 00:00:00"))
     values["price"] = F.col("price").cast("string")

@@ -16,7 +16,7 @@ from insights.question import QuestionError
 from local_cloud import steps
 from local_cloud.demo import Demo
 from local_cloud.stack import ROOT, STOP_SIGNALS, Stack
-from simulator.source import SourceError
+from simulator.traffic.source import SourceError
 
 BUILD = ROOT / "build"
 

@@ -11,8 +11,8 @@ import boto3
 
 from insights.engines import Engine
 from lambda_alert import tally
-from local_cloud.firehose import user_records
-from local_cloud.shards import list_shards, read_all
+from local_cloud.pollers.firehose import user_records
+from local_cloud.pollers.shards import list_shards, read_all
 from local_cloud.stack import Stack, wait_for
 
 
@@ -141,7 +141,7 @@ def lake(engine: Engine) -> dict[str, int]:
 
 def missing(engine: Engine, ledger: Path) -> int:
     """Returns how many of the events that were sent, by the sender's ledger, are in no table."""
-    from simulator.event import event_id
+    from simulator.traffic.event import event_id
 
     sent = set(ledger.read_text().split())
     sent.difference_update(row[0] for row in engine.query("select event_id from curated_events", [])[1])

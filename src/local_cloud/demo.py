@@ -15,7 +15,7 @@ from insights.engines import from_environment
 from insights.report import render, text_table
 from local_cloud import counts, steps
 from local_cloud.stack import Stack
-from simulator.source import Source
+from simulator.traffic.source import Source
 
 FIRST_ROWS = 3
 

@@ -309,7 +309,9 @@ def programs(stack: Stack) -> list[Program]:
         Program(name, ministack.COMMAND, emulator_environment(stack, name)) for name in ("emulator", "kinesis")
     ]
     runners = [
-        Program(name, [sys.executable, "-u", "-m", f"local_cloud.{name}"], aws | {"PYTHONPATH": str(ROOT / "src")})
+        Program(
+            name, [sys.executable, "-u", "-m", f"local_cloud.pollers.{name}"], aws | {"PYTHONPATH": str(ROOT / "src")}
+        )
         for name in ("event_source_mapping", "firehose", "embedded_metrics")
     ]
     for program in runners:

@@ -19,15 +19,15 @@ import boto3
 import smart_open
 from botocore.exceptions import BotoCoreError, ClientError
 
-from simulator.attack import Attack, AttackError
-from simulator.compare import compare as compare_files
-from simulator.generate import DEFAULT, LookAlike, Traffic, write
-from simulator.kinesis import SendError, Stream, Writer, connect, explain
-from simulator.replay import Pace, Replay, Resume, Selection, Summary, write_ledger
-from simulator.scenarios import CONTROLS, SCENARIOS, Lab, ScenarioError, limits, mix, survey
-from simulator.sinks import AggregatingSink, FileSink, Sink, StreamSink
-from simulator.source import Malformed, Source, SourceError
-from simulator.upload import UploadError, progress, send, uploads
+from evaluation.scenarios import CONTROLS, SCENARIOS, Lab, ScenarioError, limits, mix, survey
+from simulator.sending.kinesis import SendError, Stream, Writer, connect, explain
+from simulator.sending.replay import Pace, Replay, Resume, Selection, Summary, write_ledger
+from simulator.sending.sinks import AggregatingSink, FileSink, Sink, StreamSink
+from simulator.sending.upload import UploadError, progress, send, uploads
+from simulator.traffic.attack import Attack, AttackError
+from simulator.traffic.compare import compare as compare_files
+from simulator.traffic.generate import DEFAULT, LookAlike, Traffic, write
+from simulator.traffic.source import Malformed, Source, SourceError
 
 NOT_ACKNOWLEDGED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 DEFAULT_START = "2019-10-01 22:30:00"  # of made traffic, UTC

@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 from reader import ROOT, conforms, contract, golden, physical_columns, sql
 
-from simulator import event as simulator
-from simulator.event import MalformedRow, encode, event_id, parse
+from simulator.traffic import event as simulator
+from simulator.traffic.event import MalformedRow, encode, event_id, parse
 
 FIELDS = contract("event")
 NAMES = [field["name"] for field in FIELDS]

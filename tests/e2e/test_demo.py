@@ -13,8 +13,8 @@ import pytest
 
 from insights import all_questions
 from local_cloud.stack import ROOT, wait_for
-from simulator.generate import write
-from simulator.source import COLUMNS
+from simulator.traffic.generate import write
+from simulator.traffic.source import COLUMNS
 
 SAMPLE = ROOT.parent / "shared" / "data" / "2019-Oct-head-17k.csv.gz"
 HOME = ROOT / "build" / "e2e"

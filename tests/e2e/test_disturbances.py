@@ -17,9 +17,9 @@ import pytest
 from conftest import running_stack
 
 from local_cloud import counts, flink, steps
-from local_cloud.shards import list_shards, read_all
+from local_cloud.pollers.shards import list_shards, read_all
 from local_cloud.stack import ROOT, Stack, wait_for
-from simulator.event import COLUMNS
+from simulator.traffic.event import COLUMNS
 
 USERS_PER_S, EVENTS_PER_USER = 10, 6  # one more than the threshold: a single lost event is an alert that is not there
 KILLED_SECONDS, KILL_AFTER_S = 25, 12

@@ -15,7 +15,7 @@ import pytest
 
 from local_cloud import counts
 from local_cloud.stack import ROOT, Stack
-from simulator.generate import write
+from simulator.traffic.generate import write
 
 HOME = ROOT / "build" / "e2e" / "make"
 

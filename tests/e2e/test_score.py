@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from detector.score import attacked, run
+from evaluation.scenarios import CONTROLS, SCENARIOS
+from evaluation.score import attacked, run
 from local_cloud.stack import ROOT
-from simulator.scenarios import CONTROLS, SCENARIOS
 
 SAMPLE = ROOT.parent / "shared" / "data" / "2019-Oct-head-17k.csv.gz"
 

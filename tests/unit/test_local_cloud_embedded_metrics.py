@@ -17,7 +17,7 @@ from moto import mock_aws
 
 from lambda_alert.alert import Alert
 from lambda_alert.metrics import emf_line
-from local_cloud.embedded_metrics import Extraction, metrics
+from local_cloud.pollers.embedded_metrics import Extraction, metrics
 
 AT = datetime(2026, 11, 23, 12, 0, 0, 250_000, UTC)
 GROUP = "/aws/lambda/alert"

@@ -21,8 +21,8 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from local_cloud_fakes import NOON, Clock, Kinesis, Stop
 from moto import mock_aws
 
-from local_cloud.event_source_mapping import MAX_PAYLOAD_BYTES, Mapping, start_position
-from local_cloud.shards import Checkpoints, Shard, list_shards
+from local_cloud.pollers.event_source_mapping import MAX_PAYLOAD_BYTES, Mapping, start_position
+from local_cloud.pollers.shards import Checkpoints, Shard, list_shards
 
 FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:alert"
 STREAM = "arn:aws:kinesis:us-east-1:123456789012:stream/two"

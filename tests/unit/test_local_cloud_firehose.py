@@ -21,8 +21,8 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from local_cloud_fakes import NOON, Clock, Kinesis, Stop
 from moto import mock_aws
 
-from local_cloud.firehose import Delivery, expand, user_records
-from local_cloud.shards import Checkpoints
+from local_cloud.pollers.firehose import Delivery, expand, user_records
+from local_cloud.pollers.shards import Checkpoints
 
 MIB = 1024 * 1024
 UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"

@@ -10,8 +10,8 @@ import pytest
 from local_cloud_fakes import Clock, Kinesis, Stop
 from moto import mock_aws
 
-from local_cloud import shards
-from local_cloud.shards import Checkpoints, Shard, follow, next_shards, read_all
+from local_cloud.pollers import shards
+from local_cloud.pollers.shards import Checkpoints, Shard, follow, next_shards, read_all
 
 FROM_START = {"ShardIteratorType": "TRIM_HORIZON"}
 

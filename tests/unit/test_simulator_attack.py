@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from simulator.attack import KINDS, SPAN_S, Attack, AttackError, burst_seconds
-from simulator.event import EVENT_TYPES, FIELDS, MAX_ID, Event, encode, event_time_at, second_of
+from simulator.traffic.attack import KINDS, SPAN_S, Attack, AttackError, burst_seconds
+from simulator.traffic.event import EVENT_TYPES, FIELDS, MAX_ID, Event, encode, event_time_at, second_of
 
 START = second_of("2019-10-01 00:00:00 UTC")
 THRESHOLD, WINDOW_S = 5, 10

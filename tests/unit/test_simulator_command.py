@@ -22,9 +22,9 @@ from aws_kinesis_agg import MAGIC
 from aws_kinesis_agg.aggregator import messages_pb2
 from moto import mock_aws
 
-from simulator import replay
 from simulator.__main__ import main
-from simulator.event import COLUMNS, event_id, event_time_at, second_of
+from simulator.sending import replay
+from simulator.traffic.event import COLUMNS, event_id, event_time_at, second_of
 
 ROOT = Path(__file__).parents[2]
 SRC = ROOT / "src"
@@ -453,7 +453,7 @@ class TestReplayFails:
                 ]
 
         monkeypatch.setattr("simulator.__main__.Stream", Refusing)
-        monkeypatch.setattr("simulator.kinesis.BACKOFF_CAP_S", 0)
+        monkeypatch.setattr("simulator.sending.kinesis.BACKOFF_CAP_S", 0)
         ledger = tmp_path / "ledger"
         assert main(["replay", str(file(0, 1)), "--stream", "one", "--ledger", str(ledger), "--json"]) == 1
         captured = capsys.readouterr()

@@ -8,7 +8,8 @@ from hashlib import sha256
 import polars as pl
 import pytest
 
-from simulator.event import (
+from simulator.sending.replay import wire_data
+from simulator.traffic.event import (
     COLUMNS,
     MalformedRow,
     encode,
@@ -17,8 +18,7 @@ from simulator.event import (
     parse,
     second_of,
 )
-from simulator.replay import wire_data
-from simulator.source import BLOCK
+from simulator.traffic.source import BLOCK
 
 ROW = {
     "event_time": "2019-10-01 00:00:00 UTC",

@@ -15,10 +15,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from simulator import generate
-from simulator.event import COLUMNS, event_time_at, parse, second_of
-from simulator.generate import HOURS, LAST_SECOND, WEEKDAYS, LookAlike, Traffic, endless_lines, lines, write
-from simulator.source import Source
+from simulator.traffic import generate
+from simulator.traffic.event import COLUMNS, event_time_at, parse, second_of
+from simulator.traffic.generate import HOURS, LAST_SECOND, WEEKDAYS, LookAlike, Traffic, endless_lines, lines, write
+from simulator.traffic.source import Source
 
 Event = dict[str, Any]
 
@@ -107,7 +107,7 @@ class TestLength:
             gc.collect()
             return sum(inspect.isgenerator(thing) and thing.__name__ == "visit" for thing in gc.get_objects())
 
-        monkeypatch.setattr("simulator.generate.KNOWN_VISITORS", 100)
+        monkeypatch.setattr("simulator.traffic.generate.KNOWN_VISITORS", 100)
         before = open_visits()
         rows = endless_lines(10_000, 1, MONDAY + 9 * 3600)
         numbers = []
@@ -371,7 +371,7 @@ class TestWrite:
             yield "a"
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("simulator.generate.lines", fail)
+        monkeypatch.setattr("simulator.traffic.generate.lines", fail)
         (tmp_path / "a.csv").write_text("older")
         with pytest.raises(OSError, match="No space left"):
             write(tmp_path / "a.csv", 10, 1.0, 1, START)

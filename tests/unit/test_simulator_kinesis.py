@@ -31,10 +31,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from simulator import kinesis
-from simulator.aggregate import MAX_AGGREGATE_BYTES, MAX_PACKED_BYTES, Aggregator
-from simulator.kinesis import MAX_ATTEMPTS, THROTTLED, Rate, Records, SendError, Stream, Writer, connect, explain
-from simulator.sinks import AggregatingSink, StreamSink, to_records
+from simulator.sending import kinesis
+from simulator.sending.aggregate import MAX_AGGREGATE_BYTES, MAX_PACKED_BYTES, Aggregator
+from simulator.sending.kinesis import (
+    MAX_ATTEMPTS,
+    THROTTLED,
+    Rate,
+    Records,
+    SendError,
+    Stream,
+    Writer,
+    connect,
+    explain,
+)
+from simulator.sending.sinks import AggregatingSink, StreamSink, to_records
 
 MIB = 1024**2
 LAST_HASH_KEY = 2**128 - 1
@@ -797,7 +807,7 @@ class TestAggregator:
 
 class TestSinks:
     def test_stream_sink_tells_the_writer_each_events_id(self) -> None:
-        from simulator.event import event_id
+        from simulator.traffic.event import event_id
 
         event = {"event_time": "2019-10-01 00:00:00 UTC", "price": 1, "txn_timestamp": "2019-10-01T00:00:00.000Z"}
         ledger = Ledger(FakeStream())

@@ -18,15 +18,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator import replay as replay_module
-from simulator import source as source_module
-from simulator.attack import Attack
-from simulator.event import COLUMNS, event_id, event_time_at, second_of
-from simulator.generate import LookAlike
-from simulator.kinesis import SendError, Writer
-from simulator.replay import Pace, Replay, Resume, ResumeError, Selection, Summary, TooManyMalformed, write_ledger
-from simulator.sinks import AggregatingSink, StreamSink
-from simulator.source import Malformed, Source
+from simulator.sending import replay as replay_module
+from simulator.sending.kinesis import SendError, Writer
+from simulator.sending.replay import (
+    Pace,
+    Replay,
+    Resume,
+    ResumeError,
+    Selection,
+    Summary,
+    TooManyMalformed,
+    write_ledger,
+)
+from simulator.sending.sinks import AggregatingSink, StreamSink
+from simulator.traffic import source as source_module
+from simulator.traffic.attack import Attack
+from simulator.traffic.event import COLUMNS, event_id, event_time_at, second_of
+from simulator.traffic.generate import LookAlike
+from simulator.traffic.source import Malformed, Source
 
 START = second_of("2019-10-01 00:00:00 UTC")
 NOW_MS = second_of("2026-11-23 12:00:00 UTC") * 1000 + 250

@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from simulator import source as source_module
-from simulator.event import encode_head, second_of
-from simulator.source import BLOCK, CHUNK_BYTES, MAX_ROW_BYTES, PLAIN_ROW, Malformed, Source, SourceError
+from simulator.traffic import source as source_module
+from simulator.traffic.event import encode_head, second_of
+from simulator.traffic.source import BLOCK, CHUNK_BYTES, MAX_ROW_BYTES, PLAIN_ROW, Malformed, Source, SourceError
 
 REAL = Path(__file__).parents[3] / "shared/data/2019-Oct-head-17k.csv.gz"
 HEADER = b"event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session\n"

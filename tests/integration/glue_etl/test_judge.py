@@ -10,7 +10,7 @@ import reference
 from pyspark.sql import SparkSession
 
 from glue_etl.curate_events import CURATED_EVENTS, FIELDS, judge
-from simulator import event as simulator_event
+from simulator.traffic import event as simulator_event
 
 WIRE = (
     b'{"event_time":"2019-10-01 00:00:00 UTC","event_type":"view","product_id":44600062,'

@@ -13,8 +13,8 @@ from typing import Any
 from aws_kinesis_agg import DIGEST_SIZE, MAGIC
 from aws_kinesis_agg.aggregator import messages_pb2
 
-from local_cloud.shards import read_all
-from simulator.event import event_id
+from local_cloud.pollers.shards import read_all
+from simulator.traffic.event import event_id
 
 
 @dataclass(frozen=True)

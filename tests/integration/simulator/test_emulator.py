@@ -6,7 +6,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from local_cloud.shards import Shard, list_shards, read_all
+from local_cloud.pollers.shards import Shard, list_shards, read_all
 
 TRIM_HORIZON = {"ShardIteratorType": "TRIM_HORIZON"}
 HASH_KEYS = 2**128

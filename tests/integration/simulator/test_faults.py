@@ -15,7 +15,7 @@ import pytest
 from command import Ended, end, event_ids, events_in, read_back, replay, start
 from fault_proxy import Fault, FaultProxy
 
-from local_cloud.shards import list_shards
+from local_cloud.pollers.shards import list_shards
 
 BATCH = 500  # records in a full call
 FEW = 500  # events, where each batch is repeated several times and backs off

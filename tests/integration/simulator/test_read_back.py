@@ -11,7 +11,7 @@ import pytest
 from command import end, read_back, replay, start
 
 from local_cloud.stack import ROOT
-from simulator.event import COLUMNS
+from simulator.traffic.event import COLUMNS
 
 SAMPLE = ROOT.parent / "shared" / "data" / "2019-Oct-head-17k.csv.gz"
 SAMPLE_EVENTS = 17_434

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from detector.score import Alert, Attacker, ScoreError, Truth, judged, overlaps, percentile, read_labels, score, unix
+from evaluation.score import Alert, Attacker, ScoreError, Truth, judged, overlaps, percentile, read_labels, score, unix
 
 
 def alert(rule: str, subject: str, end: float, length: float = 10) -> Alert:

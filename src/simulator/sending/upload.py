@@ -19,9 +19,9 @@ from typing import Any, BinaryIO
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from simulator.event import MalformedRow, parse, second_of
-from simulator.kinesis import explain
-from simulator.source import SourceError, fields, open_text
+from simulator.sending.kinesis import explain
+from simulator.traffic.event import MalformedRow, parse, second_of
+from simulator.traffic.source import SourceError, fields, open_text
 
 # At most 10,000 parts: enough for 160 GB. https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 PART_BYTES = 16 * 1024**2

@@ -24,7 +24,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local_cloud.shards import SECONDS_PER_READ, Checkpoints, Shard, list_shards, next_shards
+from local_cloud.pollers.shards import SECONDS_PER_READ, Checkpoints, Shard, list_shards, next_shards
 
 log = logging.getLogger("event_source_mapping")
 
@@ -77,7 +77,7 @@ class Mapping:
         if unknown:
             raise ValueError(
                 f"mapping {settings['UUID']} has {' and '.join(unknown)}, which the local runner does not know: "
-                "take it out, or teach local_cloud/event_source_mapping.py"
+                "take it out, or teach local_cloud/pollers/event_source_mapping.py"
             )
         self.checkpoints = Checkpoints(directory / "event_source_mapping" / f"{self.function.split(':')[6]}.json")
         self.kinesis, self.queues = client("kinesis"), client("sqs")

@@ -9,10 +9,7 @@ from random import Random
 
 import pytest
 
-from simulator.__main__ import main
-from simulator.event import second_of
-from simulator.generate import write
-from simulator.scenarios import (
+from evaluation.scenarios import (
     CONTROLS,
     FIRST_USER_ID,
     SCENARIOS,
@@ -24,7 +21,10 @@ from simulator.scenarios import (
     mix,
     survey,
 )
-from simulator.source import Source
+from simulator.__main__ import main
+from simulator.traffic.event import second_of
+from simulator.traffic.generate import write
+from simulator.traffic.source import Source
 
 LIMITS = {
     "burst": Limit(5, 10),

@@ -12,10 +12,10 @@ from typing import Any, Literal, TextIO
 
 import polars as pl
 
-from simulator.attack import Attack
-from simulator.generate import LookAlike
-from simulator.sinks import Sink
-from simulator.source import Malformed, Source, SourceError, from_events
+from simulator.sending.sinks import Sink
+from simulator.traffic.attack import Attack
+from simulator.traffic.generate import LookAlike
+from simulator.traffic.source import Malformed, Source, SourceError, from_events
 
 TimeMode = Literal["original", "now"]
 REPORT_EVERY_S = 1.0

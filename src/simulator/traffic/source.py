@@ -18,7 +18,7 @@ import polars as pl
 import smart_open
 from botocore.exceptions import BotoCoreError, ClientError
 
-from simulator.event import COLUMNS, EVENT_TYPES, Event, MalformedRow, encode_head, parse, second_of
+from simulator.traffic.event import COLUMNS, EVENT_TYPES, Event, MalformedRow, encode_head, parse, second_of
 
 CHUNK_BYTES = 1 << 22
 PIECE_BYTES = 1 << 16

@@ -25,9 +25,9 @@ from random import Random
 
 import polars as pl
 
-from simulator.catalogue import Catalogue, Product, Shelf
-from simulator.event import COLUMNS, Event, MalformedRow, event_time_at, parse, second_of
-from simulator.source import fields, to_block
+from simulator.traffic.catalogue import Catalogue, Product, Shelf
+from simulator.traffic.event import COLUMNS, Event, MalformedRow, event_time_at, parse, second_of
+from simulator.traffic.source import fields, to_block
 
 # Log-normal pauses as (mean, deviation) of the logarithm of seconds: e ** 3.45 = 31. To THINK and DECIDE, which comes
 # before a purchase, MIN_THINK_S is added, and they are multiplied by a shopper's own pace: some are quick, others slow.

@@ -14,7 +14,7 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local_cloud.shards import Checkpoints
+from local_cloud.pollers.shards import Checkpoints
 
 log = logging.getLogger("embedded_metrics")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from pyflink.table import EnvironmentSettings, TableEnvironment
 
-DETECTOR = Path(__file__).resolve().parents[1] / "src" / "detector"
-sys.path.insert(0, str(DETECTOR))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))
 
-import main as detector  # noqa: E402
+from detector import main as detector  # noqa: E402
 
 OWN_TIME = """
 create table raw_events (
@@ -30,7 +30,7 @@ def start() -> None:
     detector.create_tables(env, detector.SQL, groups)
     env.execute_sql("alter table raw_events rename to events")
     env.execute_sql(OWN_TIME)
-    env.execute_sql((DETECTOR / "seed.sql").read_text())
+    env.execute_sql((ROOT / "src" / "evaluation" / "tutorial.sql").read_text())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Whom the rules would have flagged in the past: over a data file, or what arrived in the raw bucket.
 
-    python -m detector.history --data FILE
-    python -m detector.history --bucket NAME --from-date 2026-11-01 --to-date 2026-11-02
-    python -m detector.history --bucket NAME --from-date 2026-11-01 --to-date 2026-11-02 --incidents TABLE
+    python -m evaluation.history --data FILE
+    python -m evaluation.history --bucket NAME --from-date 2026-11-01 --to-date 2026-11-02
+    python -m evaluation.history --bucket NAME --from-date 2026-11-01 --to-date 2026-11-02 --incidents TABLE
 
 Values of the rules are those in the SQL, over them the deployed detector's (--application), over these those to be
 tried (--values). Nobody is told anything. With --incidents what is found is stored, marked as reprocessed; without,
@@ -27,12 +27,12 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from detector import backtest
+from evaluation import backtest
 from lambda_alert.alert import MalformedAlert, parse
 from lambda_alert.incidents import Incidents
 from lambda_alert.settings import DEFAULT_RETENTION_DAYS
 from simulator.__main__ import main as simulator
-from simulator.kinesis import explain
+from simulator.sending.kinesis import explain
 
 # What is read before and after the days, because an attack may lie astride their ends: as long as the rules remember
 # anything (main.OPTIONS, table.exec.state.ttl), and longer than Firehose buffers.
@@ -202,7 +202,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main() -> int:
     """The process's exit code: 0, 1 if the rules did not run, 2 for what cannot be judged or stored."""
-    parser = argparse.ArgumentParser(prog="detector.history", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="evaluation.history", description=__doc__.splitlines()[0])
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--data", type=Path, metavar="FILE", help="in the data set's format")
     source.add_argument("--bucket", metavar="NAME", help="the raw bucket")

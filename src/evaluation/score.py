@@ -1,8 +1,8 @@
 """How good the rules are: recall, precision and time to detect, against labelled attackers, beside the seed's own SQL.
 
 Who attacked is known (`simulator attack`), whom the rules report is found out by running them, as they are deployed,
-over the same events (`detector.backtest`). An attacker counts as found if the rule of its scenario reported it while it
-attacked. Everybody else whom a rule reports is accused falsely.
+over the same events (`evaluation.backtest`). An attacker counts as found if the rule of its scenario reported it while
+it attacked. Everybody else whom a rule reports is accused falsely.
 """
 
 import argparse
@@ -18,14 +18,14 @@ from random import Random
 from statistics import median
 from typing import Any
 
-from detector.backtest import launch
-from detector.history import HistoryError, from_file
 from detector.main import SQL
-from simulator.generate import Traffic, write
-from simulator.scenarios import CONTROLS, SCENARIOS, Lab, ScenarioError, limits, mix, survey
-from simulator.source import Source, SourceError
+from evaluation.backtest import launch
+from evaluation.history import HistoryError, from_file
+from evaluation.scenarios import CONTROLS, SCENARIOS, Lab, ScenarioError, limits, mix, survey
+from simulator.traffic.generate import Traffic, write
+from simulator.traffic.source import Source, SourceError
 
-SEED_RULE = Path(__file__).parent / "seed.sql"
+SEED_RULE = Path(__file__).parent / "tutorial.sql"
 
 # Fixed before the rules were tuned.
 INTENSITIES = (1.5, 2.0, 5.0)
@@ -265,7 +265,7 @@ def table(name: str, result: dict[str, Any]) -> str:
 
 def main() -> int:
     """The process's exit code: 0, 1 if the rules did not run, 2 for input that cannot be scored."""
-    parser = argparse.ArgumentParser(prog="detector.score", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="evaluation.score", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, metavar="FILE", help="traffic from elsewhere, in the data set's format")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="who attacks in it (default: our own attackers)")
     parser.add_argument("--out", type=Path, default=Path("build/score"), metavar="FOLDER")

@@ -11,7 +11,7 @@ from hashlib import md5
 from aws_kinesis_agg import DIGEST_SIZE, MAGIC
 from aws_kinesis_agg.aggregator import messages_pb2
 
-from simulator.kinesis import Records
+from simulator.sending.kinesis import Records
 
 # Two PUT payload units of 25 KB, however many bytes a KB is taken for; the KPL's own default is 51,200.
 MAX_AGGREGATE_BYTES = 50_000

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import polars as pl
 
-from simulator.event import EVENT_TYPES
-from simulator.source import Source, SourceError
+from simulator.traffic.event import EVENT_TYPES
+from simulator.traffic.source import Source, SourceError
 
 WINDOW_S = 10  # of the rule burst: (t - 10 s, t]
 GAP_QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)

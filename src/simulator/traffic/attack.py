@@ -8,7 +8,7 @@ from itertools import count
 from random import Random
 from typing import Any
 
-from simulator.event import MAX_ID, Event, event_time_at, second_of
+from simulator.traffic.event import MAX_ID, Event, event_time_at, second_of
 
 # (t - 10 s, t] of whole seconds holds ten of them: first and last event are at most nine seconds apart.
 SPAN_S = 9

@@ -10,8 +10,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from detector import backtest, history
-from detector.history import HistoryError, days, flagged, from_bucket, from_file, of_the_days, table, with_values
+from evaluation import backtest, history
+from evaluation.history import HistoryError, days, flagged, from_bucket, from_file, of_the_days, table, with_values
 
 DAY = date(2026, 11, 1)
 

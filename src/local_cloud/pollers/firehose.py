@@ -28,7 +28,7 @@ from aws_kinesis_agg.deaggregator import messages_pb2
 from botocore.exceptions import BotoCoreError, ClientError
 from google.protobuf.message import DecodeError
 
-from local_cloud.shards import Checkpoints, follow
+from local_cloud.pollers.shards import Checkpoints, follow
 
 log = logging.getLogger("firehose")
 
@@ -72,7 +72,7 @@ class Delivery:
         if unknown := unknown_settings(target):
             raise ValueError(
                 f"delivery stream {self.name} has {' and '.join(unknown)}, which the local runner does not know: "
-                "take it out, or teach local_cloud/firehose.py"
+                "take it out, or teach local_cloud/pollers/firehose.py"
             )
         self.bucket = target["BucketARN"].rsplit(":", 1)[1]
         self.prefix = target.get("Prefix") or ""

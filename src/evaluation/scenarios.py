@@ -22,8 +22,8 @@ from uuid import UUID
 import smart_open
 
 from detector.main import SQL, values
-from simulator.event import COLUMNS, MAX_ID, Event, event_time_at, second_of
-from simulator.source import Source
+from simulator.traffic.event import COLUMNS, MAX_ID, Event, event_time_at, second_of
+from simulator.traffic.source import Source
 
 FIRST_USER_ID = 900_000_000_000  # far above the data set's: people know an attacker at sight
 PRODUCTS = 5_000  # of the traffic, from which attackers choose

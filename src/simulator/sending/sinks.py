@@ -7,9 +7,9 @@ from typing import Any, Protocol, TextIO
 
 import polars as pl
 
-from simulator.aggregate import Aggregator
-from simulator.event import event_id
-from simulator.kinesis import Records, Writer
+from simulator.sending.aggregate import Aggregator
+from simulator.sending.kinesis import Records, Writer
+from simulator.traffic.event import event_id
 
 # Between two looks at the stream's shards: a reshard is rare, and what is packed for the old ones still arrives.
 LIST_SHARDS_EVERY_S = 10.0

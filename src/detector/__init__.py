@@ -1,0 +1,1 @@
+"""The detector: the Managed Flink application and its rulebook."""

@@ -1,0 +1,1 @@
+"""How good the rules are: score, backtest and history, beside the tutorial's own rule."""

@@ -1,0 +1,1 @@
+"""The curate job: raw lines to curated events and quarantine."""

@@ -1,0 +1,1 @@
+"""Events to a Kinesis stream, a file or a bucket."""

@@ -1,0 +1,1 @@
+"""Shop events: the data set's files, look-alike traffic, burst bots."""
