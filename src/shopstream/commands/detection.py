@@ -1,0 +1,1 @@
+"""Detection: attackers, scores, backtests, and Flink's own page."""

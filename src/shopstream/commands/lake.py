@@ -1,0 +1,1 @@
+"""Lake: the curate job."""

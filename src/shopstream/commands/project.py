@@ -1,0 +1,1 @@
+"""Project: generated files, packages, checks."""

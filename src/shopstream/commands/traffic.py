@@ -1,0 +1,1 @@
+"""Traffic: replay, make, compare and upload shop events."""
