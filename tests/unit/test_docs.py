@@ -1,8 +1,8 @@
 """The documents say what is there: links lead somewhere, commands exist, examples are the code's own."""
 
-import json
 import re
 import subprocess
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +74,15 @@ def test_make_has_every_target_that_the_blocks_call(document: str) -> None:
 
 
 class TestExamplesOfTheReadme:
-    def test_alert_is_one_by_the_contract_and_has_the_notice_that_is_shown(self) -> None:
+    def test_notice_is_that_of_the_alert(self) -> None:
         (record,) = blocks(README, "json")
-        alert = parse(json.dumps(json.loads(record)).encode())
-        assert f"`{notices.subject(alert)}`" in " ".join(README.split())
+        alert = parse(record.encode())
+        (notice,) = [block for block in blocks(README, "text") if block.startswith("Subject: ")]
+        head, _, text = notice.partition("\n\n")
+        assert head == f"Subject: {notices.subject(alert)}"
+        (detected_at,) = re.findall(r"detected \(UTC\)\n +(\S+)", text)
+        (table,) = re.findall(r"DynamoDB table (\S+):", text)
+        assert text == notices.body(alert, datetime.fromisoformat(detected_at), table)
 
     def test_sql_is_the_rules_own(self) -> None:
         (sql,) = blocks(README, "sql")
