@@ -155,7 +155,7 @@ run "lake" {
 
   assert {
     condition = jsonencode({
-      for statement in jsondecode(aws_iam_role_policy.curate.policy).Statement :
+      for statement in jsondecode(module.role.policy).Statement :
       statement.Sid => { actions = sort(flatten([statement.Action])), resources = sort(flatten([statement.Resource])) }
       }) == jsonencode({
       ListBuckets = {
@@ -196,25 +196,25 @@ run "lake" {
         ]
       }
     })
-    error_message = "Policy of the job: ${aws_iam_role_policy.curate.policy}"
+    error_message = "Policy of the job: ${module.role.policy}"
   }
 
   assert {
     condition = jsonencode({
-      for statement in jsondecode(aws_iam_role_policy.curate.policy).Statement : statement.Sid => statement.Condition
+      for statement in jsondecode(module.role.policy).Statement : statement.Sid => statement.Condition
       if can(statement.Condition)
     }) == jsonencode({ PutMetrics = { StringEquals = { "cloudwatch:namespace" = "namespace" } } })
-    error_message = "Metrics may go into our namespace only: ${aws_iam_role_policy.curate.policy}"
+    error_message = "Metrics may go into our namespace only: ${module.role.policy}"
   }
 
   assert {
-    condition = jsonencode(jsondecode(aws_iam_role.curate.assume_role_policy).Statement) == jsonencode([{
+    condition = jsonencode(jsondecode(module.role.trust).Statement) == jsonencode([{
       Action    = "sts:AssumeRole"
       Condition = { StringEquals = { "aws:SourceAccount" = "123456789012" } }
       Effect    = "Allow"
       Principal = { Service = "glue.amazonaws.com" }
       Sid       = "AssumeAsCurateJob"
     }])
-    error_message = "Trust of the job: ${aws_iam_role.curate.assume_role_policy}"
+    error_message = "Trust of the job: ${module.role.trust}"
   }
 }

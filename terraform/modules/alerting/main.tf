@@ -30,14 +30,14 @@ resource "aws_lambda_event_source_mapping" "alerts" {
     }
   }
 
-  # Lambda checks at creation that the role may read the stream.
-  depends_on = [aws_iam_role_policy.alert, aws_sqs_queue.failures]
+  # Lambda checks at creation that the queue exists, and that the role may read the stream (module.role.arn waits for that).
+  depends_on = [aws_sqs_queue.failures]
 }
 
 resource "aws_lambda_function" "alert" {
   function_name    = var.function_name
   description      = "Turns alerts of stream 2 into incidents, metrics and notices."
-  role             = aws_iam_role.alert.arn
+  role             = module.role.arn
   runtime          = "python3.13"
   architectures    = ["x86_64"]
   handler          = "lambda_alert.handler.handle"
@@ -113,33 +113,26 @@ resource "aws_sns_topic_subscription" "emails" {
   endpoint  = each.value
 }
 
-resource "aws_iam_role" "alert" {
-  name               = var.function_name
-  assume_role_policy = data.aws_iam_policy_document.alert_trust.json
+module "role" {
+  source = "../service_role"
+
+  account_id  = var.account_id
+  name        = var.function_name
+  service     = "lambda.amazonaws.com"
+  assume_sid  = "AssumeAsAlertFunction"
+  policy_name = "alert"
+  policy      = data.aws_iam_policy_document.alert.json
 }
 
-data "aws_iam_policy_document" "alert_trust" {
-  statement {
-    sid     = "AssumeAsAlertFunction"
-    actions = ["sts:AssumeRole"]
-
-    principals {
-      type        = "Service"
-      identifiers = ["lambda.amazonaws.com"]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [var.account_id]
-    }
-  }
+# Deployed before the role became a module: Terraform keeps what is there.
+moved {
+  from = aws_iam_role.alert
+  to   = module.role.aws_iam_role.service
 }
 
-resource "aws_iam_role_policy" "alert" {
-  name   = "alert"
-  role   = aws_iam_role.alert.name
-  policy = data.aws_iam_policy_document.alert.json
+moved {
+  from = aws_iam_role_policy.alert
+  to   = module.role.aws_iam_role_policy.service
 }
 
 data "aws_iam_policy_document" "alert" {

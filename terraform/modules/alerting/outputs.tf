@@ -15,5 +15,5 @@ output "failure_queue_url" {
 
 output "policy" {
   description = "What the role of the alert function may do, as JSON: known at plan."
-  value       = data.aws_iam_policy_document.alert.json
+  value       = module.role.policy
 }

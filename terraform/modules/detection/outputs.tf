@@ -5,5 +5,5 @@ output "parallelism" {
 
 output "policy" {
   description = "What the role of the detector may do, as JSON: known at plan."
-  value       = data.aws_iam_policy_document.detector.json
+  value       = module.role.policy
 }

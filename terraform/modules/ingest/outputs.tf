@@ -6,5 +6,5 @@ output "stream_arns" {
 
 output "policy" {
   description = "What the role of the delivery may do, as JSON: known at plan."
-  value       = data.aws_iam_policy_document.delivery.json
+  value       = module.role.policy
 }

@@ -16,5 +16,5 @@ output "database" {
 
 output "policy" {
   description = "What the role of the job may do, as JSON: known at plan."
-  value       = data.aws_iam_policy_document.curate.json
+  value       = module.role.policy
 }

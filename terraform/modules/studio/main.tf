@@ -107,40 +107,33 @@ resource "aws_cloudwatch_log_stream" "studio" {
 # The notebook's role is tried out when the notebook is made, some seconds before IAM has told everybody of it, and a
 # stack does not try again.
 resource "terraform_data" "role_is_known" {
-  triggers_replace = [aws_iam_role.studio.arn, aws_iam_role_policy.studio.policy]
+  triggers_replace = [module.role.arn, module.role.policy]
 
   provisioner "local-exec" {
     command = "sleep 30"
   }
 }
 
-resource "aws_iam_role" "studio" {
-  name               = var.name
-  assume_role_policy = data.aws_iam_policy_document.studio_trust.json
+module "role" {
+  source = "../service_role"
+
+  account_id  = var.account_id
+  name        = var.name
+  service     = "kinesisanalytics.amazonaws.com"
+  assume_sid  = "AssumeAsStudio"
+  policy_name = "studio"
+  policy      = data.aws_iam_policy_document.studio.json
 }
 
-data "aws_iam_policy_document" "studio_trust" {
-  statement {
-    sid     = "AssumeAsStudio"
-    actions = ["sts:AssumeRole"]
-
-    principals {
-      type        = "Service"
-      identifiers = ["kinesisanalytics.amazonaws.com"]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [var.account_id]
-    }
-  }
+# Deployed before the role became a module: Terraform keeps what is there.
+moved {
+  from = aws_iam_role.studio
+  to   = module.role.aws_iam_role.service
 }
 
-resource "aws_iam_role_policy" "studio" {
-  name   = "studio"
-  role   = aws_iam_role.studio.name
-  policy = data.aws_iam_policy_document.studio.json
+moved {
+  from = aws_iam_role_policy.studio
+  to   = module.role.aws_iam_role_policy.service
 }
 
 # https://docs.aws.amazon.com/managed-flink/latest/java/how-zeppelin-appendix-iam.html

@@ -5,5 +5,5 @@ output "note" {
 
 output "policy" {
   description = "What the role of the notebook may do, as JSON: known at plan."
-  value       = data.aws_iam_policy_document.studio.json
+  value       = module.role.policy
 }
