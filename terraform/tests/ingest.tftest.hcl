@@ -56,7 +56,7 @@ run "ingest" {
 
   assert {
     condition     = aws_kinesis_firehose_delivery_stream.raw.extended_s3_configuration[0].error_output_prefix == "errors/!{firehose:error-output-type}/arrival_date=!{timestamp:yyyy-MM-dd}/"
-    error_message = "Errors must lie outside events/."
+    error_message = "Errors must be outside events/."
   }
 
   assert {
@@ -99,7 +99,7 @@ run "ingest" {
         resources = ["arn:aws:s3:::raw-bucket/errors/*", "arn:aws:s3:::raw-bucket/events/*"]
       }
     })
-    error_message = "Policy of the delivery: ${module.role.policy}"
+    error_message = "Policy of the delivery stream: ${module.role.policy}"
   }
 
   assert {
@@ -110,6 +110,6 @@ run "ingest" {
       Principal = { Service = "firehose.amazonaws.com" }
       Sid       = "AssumeAsDelivery"
     }])
-    error_message = "Trust of the delivery: ${module.role.trust}"
+    error_message = "Trust of the delivery stream: ${module.role.trust}"
   }
 }

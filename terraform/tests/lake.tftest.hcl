@@ -1,4 +1,4 @@
-# Buckets, raw table and the job that curates.
+# Buckets, raw table and curate job.
 
 provider "aws" {
   region                      = "us-east-1"
@@ -49,7 +49,7 @@ run "lake" {
 
   assert {
     condition     = sort([for bucket in aws_s3_bucket.lake : bucket.bucket if !bucket.force_destroy]) == sort(values(var.bucket_names))
-    error_message = "Four buckets that refuse to lose data."
+    error_message = "All four buckets must refuse to be deleted while they hold data."
   }
 
   assert {
@@ -128,7 +128,7 @@ run "lake" {
       && aws_glue_job.curate.max_retries == 0 && aws_glue_job.curate.execution_property[0].max_concurrent_runs == 1
       && aws_glue_job.curate.command[0].name == "glueetl"
     )
-    error_message = "Two runs at once, or a blind retry, would write twice."
+    error_message = "Two runs at once, or an automatic retry, would write records twice."
   }
 
   assert {
@@ -204,7 +204,7 @@ run "lake" {
       for statement in jsondecode(module.role.policy).Statement : statement.Sid => statement.Condition
       if can(statement.Condition)
     }) == jsonencode({ PutMetrics = { StringEquals = { "cloudwatch:namespace" = "namespace" } } })
-    error_message = "Metrics may go into our namespace only: ${module.role.policy}"
+    error_message = "Metrics may go into the project's namespace only: ${module.role.policy}"
   }
 
   assert {

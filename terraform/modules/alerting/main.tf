@@ -17,8 +17,8 @@ resource "aws_lambda_event_source_mapping" "alerts" {
   maximum_batching_window_in_seconds = var.batch_window_s
   parallelization_factor             = var.parallelization_factor
 
-  # One bad alert must not hold up or repeat the others: the function names it, and what fails again and again goes to
-  # the failure queue.
+  # One failing alert must not delay or repeat the others: the function names it, and after the last retry its position
+  # goes to the failure queue.
   function_response_types        = ["ReportBatchItemFailures"]
   bisect_batch_on_function_error = true
   maximum_retry_attempts         = var.maximum_retry_attempts
@@ -57,7 +57,7 @@ resource "aws_lambda_function" "alert" {
     }
   }
 
-  # Otherwise Lambda makes the log group itself, and keeps it for ever.
+  # Otherwise Lambda creates the log group itself, and keeps the logs forever.
   depends_on = [aws_cloudwatch_log_group.alert]
 }
 
@@ -66,7 +66,7 @@ resource "aws_cloudwatch_log_group" "alert" {
   retention_in_days = var.log_retention_days
 }
 
-# Both what Lambda gives up on (where it is in the stream) and what the function refuses (the record and the reason).
+# From Lambda: the position of records that failed too often. From the function: invalid records, with the reason.
 resource "aws_sqs_queue" "failures" {
   name                      = var.failure_queue_name
   message_retention_seconds = 1209600

@@ -4,12 +4,12 @@ output "log_group_name" {
 }
 
 output "topic_arn" {
-  description = "Topic of notices."
+  description = "ARN of the topic of notices."
   value       = aws_sns_topic.incidents.arn
 }
 
 output "failure_queue_url" {
-  description = "Queue of alerts that could not be handled."
+  description = "URL of the queue of records that could not be handled."
   value       = aws_sqs_queue.failures.url
 }
 

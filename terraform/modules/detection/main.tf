@@ -73,7 +73,7 @@ locals {
 
 resource "aws_kinesisanalyticsv2_application" "detector" {
   name                   = var.name
-  description            = "Finds bots in stream 1 and reports them to stream 2."
+  description            = "Finds bots in stream 1 and reports them to stream 2." # a change would replace the application
   runtime_environment    = "FLINK-1_20"
   service_execution_role = module.role.arn # with its policy: it reads its code when created, its streams when it starts
   start_application      = var.start

@@ -1,5 +1,5 @@
 output "parallelism" {
-  description = "Subtasks of the detector."
+  description = "Subtasks of the detector, one per shard of stream 1."
   value       = aws_kinesisanalyticsv2_application.detector.application_configuration[0].flink_application_configuration[0].parallelism_configuration[0].parallelism
 }
 

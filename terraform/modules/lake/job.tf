@@ -1,6 +1,6 @@
 resource "aws_glue_job" "curate" {
   name              = var.curate_job_name
-  description       = "Curates the arrival days --from_date to --to_date: typed and deduplicated, the rest in quarantine."
+  description       = "Curates the arrival days --from_date to --to_date: typed and deduplicated, invalid records in quarantine."
   role_arn          = module.role.arn
   glue_version      = "5.1"
   worker_type       = "G.1X"
@@ -15,7 +15,7 @@ resource "aws_glue_job" "curate" {
     script_location = "s3://${aws_s3_object.script.bucket}/${aws_s3_object.script.key}"
   }
 
-  # Two runs over one day would both find a record new.
+  # Two runs over one day at once would both count a record as new.
   execution_property {
     max_concurrent_runs = 1
   }
@@ -34,7 +34,7 @@ resource "aws_glue_job" "curate" {
 }
 
 locals {
-  # Glue takes one --conf; further pairs are chained inside it.
+  # Glue accepts one --conf; further settings are chained inside it.
   # https://docs.aws.amazon.com/glue/latest/dg/aws-glue-programming-etl-format-iceberg.html
   spark_conf = join(" --conf ", [
     "spark.sql.extensions=org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
@@ -126,7 +126,7 @@ data "aws_iam_policy_document" "curate" {
     )
   }
 
-  # CloudWatch knows no ARNs of metrics; a namespace is what can be told apart.
+  # CloudWatch has no ARNs of metrics. A policy can only name the namespace.
   statement {
     sid       = "PutMetrics"
     actions   = ["cloudwatch:PutMetricData"]

@@ -1,5 +1,5 @@
 output "note" {
-  description = "Address of the note, to be imported in Zeppelin."
+  description = "S3 address of the note, for import into Zeppelin."
   value       = "s3://${aws_s3_object.note.bucket}/${aws_s3_object.note.key}"
 }
 
