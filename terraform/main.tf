@@ -5,7 +5,7 @@
 #             └─ delivery ─── raw bucket ─── curate job ─── curated tables ─── insights
 
 locals {
-  # Packages come from `make build`; a relative path is seen from this folder.
+  # `make build` makes the packages. A relative path starts at this folder.
   packages = {
     for key, location in {
       detector = var.detector_package
@@ -66,7 +66,7 @@ module "detection" {
   log_retention_days     = var.log_retention_days
 }
 
-# Beside the hot path: the same rules in a notebook, to try by hand.
+# Beside the hot path: the same rules in a notebook, to try them out.
 module "studio" {
   source = "./modules/studio"
   count  = var.enable_studio ? 1 : 0
@@ -115,7 +115,7 @@ module "alerting" {
   log_retention_days     = var.log_retention_days
 }
 
-# Cold path: raw objects become curated Iceberg tables, bad records go into quarantine.
+# Cold path: raw objects become curated Iceberg tables; bad records go to quarantine.
 module "lake" {
   source = "./modules/lake"
 
@@ -155,4 +155,4 @@ module "insights" {
   }
 }
 
-# Here follows operations (module "operations"): dashboards, keys, alarms, schedules, remote state.
+# A module "operations" will follow here: dashboards, keys, alarms, schedules, remote state.

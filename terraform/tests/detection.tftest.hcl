@@ -94,7 +94,7 @@ run "detection" {
 
   assert {
     condition = jsonencode({
-      for statement in jsondecode(aws_iam_role_policy.detector.policy).Statement :
+      for statement in jsondecode(module.role.policy).Statement :
       statement.Sid => { actions = sort(flatten([statement.Action])), resources = sort(flatten([statement.Resource])) }
       }) == jsonencode({
       ListLogGroups = {
@@ -122,18 +122,18 @@ run "detection" {
         resources = ["arn:aws:logs:us-east-1:123456789012:log-group:/aws/kinesis-analytics/detector:log-stream:application"]
       }
     })
-    error_message = "Policy of the detector: ${aws_iam_role_policy.detector.policy}"
+    error_message = "Policy of the detector: ${module.role.policy}"
   }
 
   assert {
-    condition = jsonencode(jsondecode(aws_iam_role.detector.assume_role_policy).Statement) == jsonencode([{
+    condition = jsonencode(jsondecode(module.role.trust).Statement) == jsonencode([{
       Action    = "sts:AssumeRole"
       Condition = { StringEquals = { "aws:SourceAccount" = "123456789012" } }
       Effect    = "Allow"
       Principal = { Service = "kinesisanalytics.amazonaws.com" }
       Sid       = "AssumeAsDetector"
     }])
-    error_message = "Trust of the detector: ${aws_iam_role.detector.assume_role_policy}"
+    error_message = "Trust of the detector: ${module.role.trust}"
   }
 }
 

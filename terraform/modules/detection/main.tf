@@ -73,9 +73,9 @@ locals {
 
 resource "aws_kinesisanalyticsv2_application" "detector" {
   name                   = var.name
-  description            = "Finds bots in stream 1 and reports them to stream 2."
+  description            = "Finds bots in stream 1 and reports them to stream 2." # a change would replace the application
   runtime_environment    = "FLINK-1_20"
-  service_execution_role = aws_iam_role.detector.arn
+  service_execution_role = module.role.arn # with its policy: it reads its code when created, its streams when it starts
   start_application      = var.start
 
   application_configuration {
@@ -135,9 +135,6 @@ resource "aws_kinesisanalyticsv2_application" "detector" {
     log_stream_arn = aws_cloudwatch_log_stream.detector.arn
   }
 
-  # It reads its code when it is made, and its streams when it starts.
-  depends_on = [aws_iam_role_policy.detector]
-
   lifecycle {
     precondition {
       condition     = length(local.unknown_values) == 0
@@ -173,33 +170,26 @@ resource "aws_cloudwatch_log_stream" "detector" {
   log_group_name = aws_cloudwatch_log_group.detector.name
 }
 
-resource "aws_iam_role" "detector" {
-  name               = var.name
-  assume_role_policy = data.aws_iam_policy_document.detector_trust.json
+module "role" {
+  source = "../service_role"
+
+  account_id  = var.account_id
+  name        = var.name
+  service     = "kinesisanalytics.amazonaws.com"
+  assume_sid  = "AssumeAsDetector"
+  policy_name = "detector"
+  policy      = data.aws_iam_policy_document.detector.json
 }
 
-data "aws_iam_policy_document" "detector_trust" {
-  statement {
-    sid     = "AssumeAsDetector"
-    actions = ["sts:AssumeRole"]
-
-    principals {
-      type        = "Service"
-      identifiers = ["kinesisanalytics.amazonaws.com"]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [var.account_id]
-    }
-  }
+# Deployed before the role became a module: Terraform keeps what is there.
+moved {
+  from = aws_iam_role.detector
+  to   = module.role.aws_iam_role.service
 }
 
-resource "aws_iam_role_policy" "detector" {
-  name   = "detector"
-  role   = aws_iam_role.detector.name
-  policy = data.aws_iam_policy_document.detector.json
+moved {
+  from = aws_iam_role_policy.detector
+  to   = module.role.aws_iam_role_policy.service
 }
 
 # https://docs.aws.amazon.com/managed-flink/latest/java/examples-gs-scala-create-run-cli.html

@@ -1,4 +1,4 @@
-"""Every line is judged as the contract says, whatever Spark's JSON parser would forgive."""
+"""Every line is validated as the contract says, even where Spark's JSON parser accepts more."""
 
 import json
 import random
@@ -9,7 +9,7 @@ import pytest
 import reference
 from pyspark.sql import SparkSession
 
-from glue_etl.curate_events import CURATED_EVENTS, FIELDS, judge
+from glue_etl.curate_events import CURATED_EVENTS, FIELDS, validate
 from simulator.traffic import event as simulator_event
 
 WIRE = (
@@ -20,7 +20,7 @@ WIRE = (
 
 
 def wire(**values: object) -> bytes:
-    """Returns the record with some values replaced; bytes are put in as they are, as JSON."""
+    """Return the record with some values replaced. Bytes are inserted as they are: they must be JSON."""
     fields = {name: json.dumps(value).encode() for name, value in json.loads(WIRE).items()}
     fields |= {k: v if isinstance(v, bytes) else json.dumps(v, ensure_ascii=False).encode() for k, v in values.items()}
     return b"{" + b",".join(b'"%s":%s' % (name.encode(), value) for name, value in fields.items()) + b"}"
@@ -141,8 +141,8 @@ BAD = {
     "separator of the id": (wire(brand="a\x1fb"), "control_character:brand"),
     "line break": (wire(category_code="a\nb"), "control_character:category_code"),
     "delete": (wire(user_session="a\x7fb"), "control_character:user_session"),
-    "first fault in the contract's order": (wire(txn_timestamp=None, price=b"-1", user_id="x"), "negative_price"),
-    "first fault, though another is written first": (
+    "first bad field in the contract's order": (wire(txn_timestamp=None, price=b"-1", user_id="x"), "negative_price"),
+    "first bad field, though another is written first": (
         json.dumps({"brand": 5, **json.loads(wire(brand=5, event_type="refund"))}).encode(),
         "unknown_event_type",
     ),
@@ -150,39 +150,39 @@ BAD = {
 }
 
 
-def judge_lines(spark: SparkSession, lines: list[bytes]) -> list:
-    """Returns the judged rows in the order of the lines, which differ from each other."""
+def validate_lines(spark: SparkSession, lines: list[bytes]) -> list:
+    """Return the validated rows in the order of the lines, which must differ from each other."""
     rows = [(bytearray(line), None, str(number)) for number, line in enumerate(lines)]
-    judged = judge(spark.createDataFrame(rows, "value binary, arrival_date date, object string"))
-    return sorted(judged.collect(), key=lambda row: int(row.object))
+    validated = validate(spark.createDataFrame(rows, "value binary, arrival_date date, object string"))
+    return sorted(validated.collect(), key=lambda row: int(row.object))
 
 
 @pytest.fixture(scope="module")
-def judged(spark: SparkSession) -> dict:
+def validated(spark: SparkSession) -> dict:
     lines = list(GOOD.values()) + [line for line, _ in BAD.values()]
-    return dict(zip([*GOOD, *BAD], judge_lines(spark, lines), strict=True))
+    return dict(zip([*GOOD, *BAD], validate_lines(spark, lines), strict=True))
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_good_line_is_an_event(judged: dict, name: str) -> None:
-    row = judged[name]
+def test_good_line_is_an_event(validated: dict, name: str) -> None:
+    row = validated[name]
     assert (row.reason, row.record) == (None, None)
     assert row.event_id == reference.event_id(_without_empty(GOOD[name]))
     assert reference.reason(GOOD[name]) is None
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_line_says_why(judged: dict, name: str) -> None:
+def test_bad_line_says_why(validated: dict, name: str) -> None:
     line, reason = BAD[name]
-    row = judged[name]
+    row = validated[name]
     assert (row.reason, row.event_id, row.event_at) == (reason, None, None)
     assert reason == "not_utf8" or row.record == line.decode()
     if name not in ("empty line", "too deep to read"):
         assert reference.reason(line) == reason
 
 
-def test_values_survive_exactly(judged: dict) -> None:
-    row = judged["as our producers write it"].asDict()
+def test_values_survive_exactly(validated: dict) -> None:
+    row = validated["as our producers write it"].asDict()
     assert {name: row[name] for name in CURATED_EVENTS if name != "event_id"} == {
         "event_at": datetime(2019, 10, 1),
         "event_type": "view",
@@ -195,24 +195,24 @@ def test_values_survive_exactly(judged: dict) -> None:
         "user_session": "72d76fde-8bb3-4e00-8c23-a032dfed738c",
         "txn_at": datetime(2019, 10, 1),
     }
-    row = judged["19 digits"]
+    row = validated["19 digits"]
     assert (row.user_id, row.product_id, row.category_id) == (2**63 - 1, -(2**63), 10**18 + 1)
-    assert judged["price with three decimals"].price == Decimal("35.79")
-    assert judged["largest price"].price == Decimal("9999999999.99")
-    assert judged["escapes"].brand == 'a"b\\c/dé😀{}[]'
-    assert judged["empty strings are nulls"].brand is None
-    assert judged["a string that looks like a number"].brand == "12"
-    assert judged["in the hour that New York skipped"].event_at == datetime(2019, 3, 10, 2, 30)
-    assert judged["in the hour that New York skipped"].txn_at == datetime(2019, 3, 10, 2, 30, 0, 123000)
+    assert validated["price with three decimals"].price == Decimal("35.79")
+    assert validated["largest price"].price == Decimal("9999999999.99")
+    assert validated["escapes"].brand == 'a"b\\c/dé😀{}[]'
+    assert validated["empty strings are nulls"].brand is None
+    assert validated["a string that looks like a number"].brand == "12"
+    assert validated["in the hour that New York skipped"].event_at == datetime(2019, 3, 10, 2, 30)
+    assert validated["in the hour that New York skipped"].txn_at == datetime(2019, 3, 10, 2, 30, 0, 123000)
 
 
-def test_event_id_is_the_simulators(judged: dict) -> None:
+def test_event_id_is_the_simulators(validated: dict) -> None:
     for name in ("as our producers write it", "escapes", "not ASCII", "19 digits", "all that may be null is", "free"):
-        assert judged[name].event_id == simulator_event.event_id(json.loads(GOOD[name])), name
+        assert validated[name].event_id == simulator_event.event_id(json.loads(GOOD[name])), name
 
 
-def test_mutated_lines_are_judged_as_by_the_reference(spark: SparkSession) -> None:
-    """Pieces of good and odd records, put together at random, 4,000 times."""
+def test_mutated_lines_are_validated_as_by_the_reference(spark: SparkSession) -> None:
+    """Compare 4,000 records, put together at random from pieces of good and odd ones."""
     chance = random.Random(20191001)
     odd = [
         b"null",
@@ -255,18 +255,18 @@ def test_mutated_lines_are_judged_as_by_the_reference(spark: SparkSession) -> No
             )
         lines.add(line)
     ordered = sorted(lines)
-    rows = judge_lines(spark, ordered)
+    rows = validate_lines(spark, ordered)
     expected = [reference.reason(line) for line in ordered]
     assert [(line, row.reason) for line, row in zip(ordered, rows, strict=True)] == list(
         zip(ordered, expected, strict=True)
     )
     ids = [(line, row.event_id) for line, row in zip(ordered, rows, strict=True) if row.reason is None]
     assert ids == [(line, reference.event_id(_without_empty(line))) for line, _ in ids]
-    assert 100 < len(ids) < 3900, "neither side of the judgement may be left untried"
+    assert 100 < len(ids) < 3900, "both good and bad records must be tried"
 
 
 def _without_empty(line: bytes) -> bytes:
-    """Returns the record with empty strings as nulls, which is what they count as."""
+    """Return the record with nulls in place of empty strings, which mean the same."""
     event = json.loads(line, parse_float=Decimal)
     return json.dumps(
         {k: None if v == "" else v for k, v in event.items() if k in reference.TYPES}, default=str
