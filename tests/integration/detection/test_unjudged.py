@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import SQL
 from pyflink.table import EnvironmentSettings, TableEnvironment
 from shop import event, record, records
 
-from detector import main
+from detector import job as detector_job
+from detector import rulebook
 
 TIMEOUT_S = 60
 
@@ -49,9 +49,10 @@ def tally(cluster: dict[str, str], tmp_path: Path) -> Tally:
         env.get_config().set("parallelism.default", "1")
         env.get_config().set("pipeline.auto-watermark-interval", "0 ms")
         env.get_config().set("execution.checkpointing.interval", "300 ms")
-        main.create_tables(env, SQL, groups)
+        book = rulebook.read().plain()
+        detector_job.create_tables(env, book, groups)
         env.execute_sql("alter table raw_events reset ('scan.shard-assigner')")
-        job = main.rules(env, SQL, groups).execute().get_job_client()
+        job = detector_job.rules(env, book, groups).execute().get_job_client()
         try:
             deadline = time.monotonic() + TIMEOUT_S
             while sum(one["event_count"] for one in written(tmp_path / "unjudged")) < expected:
