@@ -26,7 +26,7 @@ every_bad = pytest.mark.parametrize("line", BAD, ids=lambda line: line["reason"]
 
 
 def csv_row(event: dict) -> list[str]:
-    """Returns the event as a row of the data set: null is empty, and there is no txn_timestamp."""
+    """Return the event as a row of the data set: null is empty, and there is no txn_timestamp."""
     text = io.StringIO()
     csv.writer(text).writerow("" if value is None else value for value in list(event.values())[:-1])
     return next(csv.reader([text.getvalue()], strict=True))
