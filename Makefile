@@ -193,7 +193,7 @@ terraform/.terraform/installed: terraform/versions.tf $(wildcard terraform/modul
 
 build: build/detector.zip ## build what Terraform deploys: build/detector.zip, build/lambda_alert.zip
 
-PACKAGED := src/shopstream/packages.py $(wildcard src/detector/*.py sql/detection/* sql/detection/*/* sql/detection/*/*/*) \
+PACKAGED := src/shopstream/packages.py $(wildcard src/detector/*.py sql/detection/*.* sql/detection/*/*.* sql/detection/*/*/*.*) \
             $(wildcard src/lambda_alert/*.py src/lambda_alert/*.json) src/lambda_alert/uv.lock
 
 build/detector.zip: src/detector/target/pyflink-dependencies.jar $(PACKAGED) | $(INSTALLED)

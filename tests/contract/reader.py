@@ -83,7 +83,7 @@ def physical_columns(create_table: str) -> list[tuple[str, str]]:
 
 
 def selected_columns(statement: str) -> dict[str, str]:
-    """Return {column: expression} of the outermost select, in its order; a column that is not computed is its own expression."""
+    """Return {column: expression} of the outermost select, in its order. A column that is not computed is its own."""
     depth, flat = 0, ""  # what is in brackets stays, but its words become others
     for letter in statement:
         depth += (letter == "(") - (letter == ")")

@@ -73,7 +73,7 @@ def by_second(events: Iterable[dict]) -> Seconds:
 
 
 def actions(seconds: Seconds, kind: str | None = None) -> int:
-    """Return the number of a user's actions: equal events of a second are one, and so are all purchases of a session."""
+    """Return the number of a user's actions: equal events of a second are one, and so is a session's checkout."""
     return sum(
         len(
             {
