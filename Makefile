@@ -27,6 +27,7 @@ PYTHON ?= python3
 TOOLS  := .tools
 UV     := $(TOOLS)/bin/uv
 RUN    := PYTHONPATH=src .venv/bin/python -m
+SHOPSTREAM := PYTHONPATH=src .venv/bin/shopstream
 LOCAL_CLOUD = $(RUN) local_cloud --home $(BUILD)
 MAVEN  := mvn --quiet --batch-mode
 # Where the stack of `make up` lives; tests choose another.
@@ -45,7 +46,7 @@ export CHECKPOINT_DISABLE := 1
 .PHONY: help require data-file days access aws install build demo up down status simulate upload drain etl insights \
         flink-ui init plan deploy destroy test test-unit test-terraform test-simulator test-detection \
         test-glue test-notebook test-e2e bench-simulator bench-detector bench-latency score backtest reprocess \
-        notebook check lint format clean
+        generate check lint format clean
 
 help: ## list all tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -192,11 +193,11 @@ terraform/.terraform/installed: terraform/versions.tf $(wildcard terraform/modul
 
 build: build/detector.zip ## build what Terraform deploys: build/detector.zip, build/lambda_alert.zip
 
-PACKAGED := src/build_packages.py src/detector/main.py $(wildcard sql/detection/*.sql sql/detection/*/*.sql) \
-            $(wildcard src/lambda_alert/*.py) src/lambda_alert/uv.lock
+PACKAGED := src/shopstream/packages.py $(wildcard src/detector/*.py sql/detection/*.* sql/detection/*/*.* sql/detection/*/*/*.*) \
+            $(wildcard src/lambda_alert/*.py src/lambda_alert/*.json) src/lambda_alert/uv.lock
 
 build/detector.zip: src/detector/target/pyflink-dependencies.jar $(PACKAGED) | $(INSTALLED)
-	@.venv/bin/python src/build_packages.py $(UV)
+	@$(SHOPSTREAM) build --uv $(UV)
 
 src/detector/target/pyflink-dependencies.jar: src/detector/pom.xml $(wildcard src/detector/src/main/java/*/*.java src/detector/src/main/resources/META-INF/services/*)
 	@echo "building the detector's connector jar" && $(MAVEN) -f $< package
@@ -259,11 +260,11 @@ bench-detector: install ## what the rules cost on both state backends, in build/
 bench-latency: install build ## seconds from an event to its alert, beside the seed's rule, in build/bench/latency.json
 	PYTHONPATH=src .venv/bin/python bench/latency.py $(ARGS)
 
-notebook: .venv/installed ## write the Studio notebook's note, notebooks/*.zpln, from sql/detection
-	@$(RUN) notebook
+generate: .venv/installed ## rewrite generated files: the Studio note, the rule table in the docs, texts of notices
+	@$(SHOPSTREAM) generate
 
-check: .venv/installed ## fail if the note is not what sql/detection gives today
-	@$(RUN) notebook --check
+check: .venv/installed ## fail if a generated file is stale
+	@$(SHOPSTREAM) generate --check
 
 lint: install check ## style of Python and SQL
 	.venv/bin/ruff check .

@@ -27,7 +27,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.remove(str(ROOT / "bench"))  # this file's own name hides src/detector
 OUT = ROOT / "build" / "bench" / "detector.json"
-SQL = ROOT / "sql" / "detection"
 
 EVENTS = 2_000_000
 WARM_UP_EVENTS = 100_000
@@ -147,7 +146,8 @@ def run(name: str, cluster: dict[str, str], events: Path) -> str:
     """Returns the id of the job, which has ended."""
     from pyflink.table import EnvironmentSettings, TableEnvironment
 
-    from detector import main
+    from detector import job as detector_job
+    from detector import rulebook
 
     env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
     for option, value in cluster.items():
@@ -157,14 +157,15 @@ def run(name: str, cluster: dict[str, str], events: Path) -> str:
         "table.alerts": {"connector": "blackhole"},
         "table.unjudged": {"connector": "blackhole"},
     }
-    main.create_tables(env, SQL, tables)
+    book = rulebook.read().plain()
+    detector_job.create_tables(env, book, tables)
     env.execute_sql("alter table raw_events reset ('scan.shard-assigner')")  # files have no shards
     for table in ("alerts", "unjudged"):
         env.execute_sql(f"alter table {table} reset ('format')")
     if name == "project":
-        result = main.rules(env, SQL, {}).execute()
+        result = detector_job.rules(env, book, {}).execute()
     elif name == "burst":
-        result = main.rules(env, SQL, {}, ["burst"]).execute()
+        result = detector_job.rules(env, book, {}, ["burst"]).execute()
     elif name == "parse":
         env.execute_sql("create table parsed with ('connector' = 'blackhole') like raw_events (excluding all)")
         columns = ", ".join(env.from_path("parsed").get_schema().get_field_names())

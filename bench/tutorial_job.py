@@ -13,7 +13,7 @@ from pyflink.table import EnvironmentSettings, TableEnvironment
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from detector import main as detector  # noqa: E402
+from detector import job, rulebook  # noqa: E402
 
 OWN_TIME = """
 create table raw_events (
@@ -25,9 +25,9 @@ create table raw_events (
 
 def start() -> None:
     """Starts the job and returns."""
-    groups = detector.read_property_groups(Path(os.environ["APPLICATION_PROPERTIES"]))
+    groups = job.read_property_groups(Path(os.environ["APPLICATION_PROPERTIES"]))
     env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
-    detector.create_tables(env, detector.SQL, groups)
+    job.create_tables(env, rulebook.read().plain(), groups)
     env.execute_sql("alter table raw_events rename to events")
     env.execute_sql(OWN_TIME)
     env.execute_sql((ROOT / "src" / "evaluation" / "tutorial.sql").read_text())

@@ -136,7 +136,7 @@ variable "alert_sink_options" {
 }
 
 variable "detection" {
-  description = "Thresholds and windows that shall differ from the defaults, which stand in the headers of sql/detection. By file and name, such as { burst = { threshold = 8 } }."
+  description = "Values of the rules that differ from the defaults, such as { burst = { threshold = 8 } }: by rule (or other statement) and parameter. The YAML files of sql/detection describe all parameters."
   type        = map(map(number))
   default     = {}
 }

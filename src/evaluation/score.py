@@ -18,7 +18,7 @@ from random import Random
 from statistics import median
 from typing import Any
 
-from detector.main import SQL
+from detector import rulebook
 from evaluation.backtest import launch
 from evaluation.history import HistoryError, from_file
 from evaluation.scenarios import CONTROLS, SCENARIOS, Lab, ScenarioError, limits, mix, survey
@@ -188,7 +188,7 @@ def run(traffic: Path, truth: Truth, folder: Path) -> dict[str, Any]:
             truth.users.add(subject)
             if event["event_type"] == "purchase":
                 truth.buyers.add(subject)
-    rules = sorted(file.stem for file in (SQL / "rules").glob("*.sql"))
+    rules = list(rulebook.read().rules)
     attackers = truth.helpers | {attacker.subject for attacker in truth.attackers}
     humans = len(truth.users - attackers - truth.controls)
     ours = alerts_of(records, folder / "alerts.jsonl")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import boto3
 
-from detector import main as detector
+from detector import job as detector_job
+from detector import rulebook
 from local_cloud.stack import ROOT, Program, Stack, wait_for
 
 ENVIRONMENT = ROOT / "src" / "detector" / ".venv"
@@ -148,8 +149,8 @@ def properties_file(stack: Stack) -> Path:
 
 def tally_step_s(stack: Stack) -> int:
     """Returns over how many seconds of the clock the detector counts what it does not judge."""
-    groups = detector.read_property_groups(properties_file(stack))
-    return int(detector.values(detector.SQL, groups)["unjudged"]["step_s"])
+    groups = detector_job.read_property_groups(properties_file(stack))
+    return int(detector_job.values(rulebook.read().plain(), groups)["unjudged"]["step_s"])
 
 
 def fetch_code(configuration: dict, target: Path) -> Path:

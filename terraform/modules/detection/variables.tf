@@ -84,12 +84,12 @@ variable "alert_sink_options" {
 }
 
 variable "values" {
-  description = "Values of the rules that differ from the defaults in their SQL, by file and name."
+  description = "Values of the rules that differ from the defaults in their YAML, by rule (or other statement) and parameter."
   type        = map(map(number))
 }
 
 variable "sql_folder" {
-  description = "Where the rules' SQL lies."
+  description = "Folder of the rules: SQL, and YAML with the parameters."
   type        = string
 }
 

@@ -3,7 +3,7 @@ locals {
   # for both while the notebook runs.
   parallelism = 2
 
-  # The note names the seed's streams and region. Here it gets the deployed ones.
+  # The note names the tutorial's streams and region. Here they are replaced by the deployed ones.
   note = replace(replace(replace(
     file(var.note),
     "'ecommerce-raw-user-activity-stream-1'", "'${var.raw_stream_name}'"),

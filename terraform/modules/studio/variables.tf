@@ -24,7 +24,7 @@ variable "database" {
 }
 
 variable "note" {
-  description = "Path of the Zeppelin note, made by `make notebook`."
+  description = "Path of the Zeppelin note, written by `make generate`."
   type        = string
 
   validation {
@@ -32,7 +32,7 @@ variable "note" {
       for name in ["ecommerce-raw-user-activity-stream-1", "ecommerce-raw-user-activity-stream-2", "us-east-1"] :
       strcontains(file(var.note), "'${name}'")
     ])
-    error_message = "Got ${var.note}, which lacks the seed's stream names or region, so the deployed ones cannot take their place. Write it with `make notebook`."
+    error_message = "Got ${var.note}, which lacks the tutorial's stream names or region, so they cannot be replaced by the deployed ones. Write it with `make generate`."
   }
 }
 

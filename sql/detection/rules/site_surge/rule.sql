@@ -1,16 +1,6 @@
--- title: Site surge
--- question: When does the whole site do ${factor} times as much within ${window_s} seconds as it did of late?
--- grain: one row per second in which the site's count is above the threshold
--- subject: site
--- owasp: OAT-015 Denial of Service
--- window_s: 10
--- baseline_s: 600
--- least_baseline_s: 60
--- factor: 5
--- threshold: 500
--- The threshold of a row is the higher one of the fixed and that by the baseline: the mean of those seconds
--- of the last ${baseline_s}, before the window, in which anything happened. With fewer than ${least_baseline_s} of them
--- nothing is said: a job that begins knows no usual rate.
+-- The threshold of a row is the higher one of the fixed threshold and ${factor} times the baseline. The baseline is the
+-- mean of the seconds before the window, within the last ${baseline_s}, in which anything happened. With fewer than
+-- ${least_baseline_s} such seconds the rule finds nothing: a job that has just started knows no usual rate.
 create temporary view site_surge as
 select
   'site_surge' as rule,
@@ -52,7 +42,7 @@ from (
         order by second_at range between interval '${window_s_before}' second(3) preceding and current row
       )
     )
-    where active_seconds > 0 -- always; without a condition, Flink 1.20 gives columns of two OVERs the same name
+    where active_seconds > 0 -- always true; without a condition, Flink 1.20 gives columns of two OVERs the same name
     window baseline as (
       order by second_at range between interval '${baseline_s_before}' second(3) preceding and current row
     )

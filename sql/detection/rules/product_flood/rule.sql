@@ -1,11 +1,3 @@
--- title: Product flood
--- question: Which product do more than ${threshold} users look at within ${window_s} seconds?
--- grain: one row per product and window in which its count is above the threshold
--- subject: product
--- owasp: OAT-016 Skewing
--- window_s: 10
--- slide_s: 5
--- threshold: 50
 create temporary view product_flood as
 select
   'product_flood' as rule,
@@ -19,7 +11,7 @@ from (
     product_id,
     timestampadd(second, -1, window_start) as window_start_at,
     timestampadd(second, -1, window_end) as window_end_at,
-    -- Most products have few events: their users need not be told apart.
+    -- Most products have few events: for these, distinct users need not be counted.
     case when events > ${threshold} then cast(cardinality(str_to_map(users, ',', '=')) as bigint) end as user_count
   from (
     select

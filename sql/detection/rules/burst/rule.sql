@@ -1,10 +1,3 @@
--- title: Burst
--- question: Who does more than ${threshold} things within ${window_s} seconds, which no shopper can?
--- grain: one row per action at which the user's count is above the threshold
--- subject: user
--- owasp: OAT-015 Denial of Service
--- window_s: 10
--- threshold: 5
 create temporary view burst as
 select
   'burst' as rule,
@@ -17,8 +10,8 @@ from (
   select
     user_id,
     event_at,
-    -- Follows each action, and takes in all of the same second: no boundary for a burst to hide astride. RANGE's far end
-    -- is closed, so ${window_s_before} s of whole seconds are the half-open (t - ${window_s} s, t].
+    -- A window ends at each action and holds all actions of that second, so no burst is split by a boundary. RANGE
+    -- includes both ends, so ${window_s_before} s of whole seconds are the half-open (t - ${window_s} s, t].
     count(*) over (
       partition by user_id order by event_at
       range between interval '${window_s_before}' second(3) preceding and current row

@@ -1,10 +1,3 @@
--- title: Session rotator
--- question: Who has more than ${threshold} sessions within the window?
--- grain: one row per user and window in which the user's count is above the threshold
--- subject: user
--- owasp: OAT-016 Skewing
--- window: user_windows
--- threshold: 12
 create temporary view session_rotator as
 select
   'session_rotator' as rule,

@@ -1,8 +1,8 @@
-"""The packages that Terraform deploys hold what they should, and the same input gives the same bytes."""
+"""`shopstream build`: what is in the packages that Terraform deploys, and that the same input gives the same bytes."""
 
 import json
 import os
-import subprocess
+import shutil
 import sys
 import time
 import zipfile
@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-import build_packages
+from detector import rulebook
+from shopstream import app, packages
 
-# Stands for uv: it writes down how it was called, and installs two packages with the litter that installers leave.
+# In place of uv: it records how it was called, and installs two packages with the files that installers leave behind.
 UV = f"""#!{sys.executable}
 import json, pathlib, sys
 arguments = sys.argv[1:]
@@ -33,16 +34,19 @@ else:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small project of this one's layout, which the packages are built from."""
+    """Return a small project with this one's layout, which the packages are built from."""
     files = {
+        "src/detector/__init__.py": "",
         "src/detector/main.py": "main",
+        "src/detector/job.py": "job" * 1000,
+        "src/detector/values.py": "values",
+        "src/detector/rulebook.py": "not deployed",
         "src/detector/target/pyflink-dependencies.jar": "jar" * 1000,
         "src/detector/notes.md": "not deployed",
-        "sql/detection/source.sql": "source" * 1000,
-        "sql/detection/rules/burst.sql": "burst",
         "sql/insights/visitors.sql": "not deployed",
         "src/lambda_alert/__init__.py": "",
         "src/lambda_alert/handler.py": "handler",
+        "src/lambda_alert/rules.json": "{}",
         "src/lambda_alert/uv.lock": "not deployed",
         "src/lambda_alert/.venv/lib/six.py": "not deployed",
         "src/lambda_alert/__pycache__/handler.pyc": "not deployed",
@@ -50,13 +54,16 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
-    (tmp_path / "uv").write_text(UV)
-    (tmp_path / "uv").chmod(0o755)
-    monkeypatch.setattr(build_packages, "ROOT", tmp_path)
-    monkeypatch.setattr(build_packages, "SOURCE", tmp_path / "src")
-    monkeypatch.setattr(build_packages, "BUILD", tmp_path / "build")
-    monkeypatch.setattr(sys, "argv", ["build_packages.py", str(tmp_path / "uv")])
+    shutil.copytree(rulebook.SQL_FOLDER, tmp_path / "sql" / "detection")
+    (tmp_path / ".tools" / "bin").mkdir(parents=True)
+    (tmp_path / packages.UV).write_text(UV)
+    (tmp_path / packages.UV).chmod(0o755)
+    monkeypatch.setattr(packages.build, "__defaults__", (tmp_path, None))
     return tmp_path
+
+
+def build(*arguments: str) -> None:
+    assert app.run(["build", *arguments]) == 0
 
 
 def contents(file: Path) -> dict[str, str]:
@@ -67,22 +74,26 @@ def contents(file: Path) -> dict[str, str]:
         return {name: archive.read(name).decode() for name in archive.namelist()}
 
 
-def test_the_detectors_package_is_its_program_connector_and_sql(project: Path) -> None:
-    build_packages.main()
-    assert contents(project / "build" / "detector.zip") == {
+def test_the_detectors_package_is_its_program_connector_and_rulebook(project: Path) -> None:
+    build()
+    found = contents(project / "build" / "detector.zip")
+    assert json.loads(found.pop("rulebook.json")) == rulebook.read().plain()
+    assert found == {
+        "detector/__init__.py": "",
+        "detector/job.py": "job" * 1000,
+        "detector/values.py": "values",
         "lib/pyflink-dependencies.jar": "jar" * 1000,
         "main.py": "main",
-        "sql/detection/rules/burst.sql": "burst",
-        "sql/detection/source.sql": "source" * 1000,
     }
 
 
 def test_the_functions_package_is_its_code_and_its_dependencies(project: Path) -> None:
-    build_packages.main()
+    build()
     assert contents(project / "build" / "lambda_alert.zip") == {
         "google/protobuf/message.py": "google/protobuf/message.py",
         "lambda_alert/__init__.py": "",
         "lambda_alert/handler.py": "handler",
+        "lambda_alert/rules.json": "{}",
         "six-1.17.0.dist-info/METADATA": "six-1.17.0.dist-info/METADATA",
         "six.py": "six.py",
         "six.pyi": "six.pyi",
@@ -90,8 +101,8 @@ def test_the_functions_package_is_its_code_and_its_dependencies(project: Path) -
 
 
 def test_dependencies_are_the_locked_ones_built_for_lambda(project: Path) -> None:
-    build_packages.main()
-    export, install = json.loads((project / "calls.json").read_text())
+    build()
+    export, install = json.loads((project / ".tools/bin/calls.json").read_text())
     assert export[0] == "export" and "--locked" in export
     assert export[export.index("--project") + 1] == str(project / "src" / "lambda_alert")
     assert install[:2] == ["pip", "install"]
@@ -103,51 +114,62 @@ def test_dependencies_are_the_locked_ones_built_for_lambda(project: Path) -> Non
 
 def test_the_same_input_gives_the_same_bytes(project: Path) -> None:
     packages = [project / "build" / name for name in ("detector.zip", "lambda_alert.zip")]
-    build_packages.main()
+    build()
     first = [package.read_bytes() for package in packages]
     # Another day, another umask, files made in another order.
     for file in sorted(project.rglob("*.*"), reverse=True):
-        if file.is_file() and "build" not in file.parts:
+        if file.is_file() and not {"build", ".tools"} & set(file.parts):
             content = file.read_bytes()
             file.unlink()
             file.write_bytes(content)
             file.chmod(0o700)
             os.utime(file, (time.time() - 1e8,) * 2)
-    build_packages.main()
+    build()
     assert [package.read_bytes() for package in packages] == first
 
-    (project / "sql/detection/rules/burst.sql").write_text("another")
+    rule = project / "sql/detection/rules/burst/rule.sql"
+    rule.write_text(rule.read_text() + "-- another")
     (project / "src/lambda_alert/handler.py").write_text("another")
-    build_packages.main()
+    build()
     assert all(package.read_bytes() != before for package, before in zip(packages, first, strict=True))
 
 
 def test_what_is_deployed_can_be_read_by_everyone_and_a_jar_is_not_compressed_twice(project: Path) -> None:
-    build_packages.main()
+    build()
     with zipfile.ZipFile(project / "build" / "detector.zip") as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
     assert {oct(entry.external_attr >> 16) for entry in entries.values()} == {"0o644"}
     assert entries["lib/pyflink-dependencies.jar"].compress_type == zipfile.ZIP_STORED
-    assert entries["sql/detection/source.sql"].compress_size < entries["sql/detection/source.sql"].file_size
+    assert entries["detector/job.py"].compress_size < entries["detector/job.py"].file_size
 
 
 def test_what_is_locked_no_more_leaves_the_package(project: Path) -> None:
-    build_packages.main()
+    build()
     (project / "build" / "lambda_alert" / "left_over.py").write_text("of an earlier build")
-    build_packages.main()
+    build()
     assert "left_over.py" not in contents(project / "build" / "lambda_alert.zip")
 
 
+def test_another_uv_can_be_named(project: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other-uv"
+    (project / packages.UV).rename(other)
+    build("--uv", str(other))
+    assert (tmp_path / "calls.json").is_file()
+
+
 @pytest.mark.parametrize("subcommand", ["export", "pip"])
-def test_a_failing_installer_ends_the_build_before_make_takes_it_for_done(project: Path, subcommand: str) -> None:
-    uv = project / "uv"
+def test_a_failing_uv_ends_the_build_before_make_takes_it_for_done(
+    project: Path, subcommand: str, capsys: pytest.CaptureFixture
+) -> None:
+    uv = project / packages.UV
     uv.write_text(UV.replace("arguments =", f"sys.argv[1] != '{subcommand}' or sys.exit(3)\narguments =", 1))
-    with pytest.raises(subprocess.CalledProcessError):
-        build_packages.main()
+    assert app.run(["build"]) == 1
+    assert "error: uv failed with exit code 3" in capsys.readouterr().err
     assert not (project / "build" / "detector.zip").exists()
 
 
-def test_a_missing_connector_ends_the_build(project: Path) -> None:
-    (project / "src/detector/target/pyflink-dependencies.jar").unlink()
-    with pytest.raises(FileNotFoundError, match=r"pyflink-dependencies\.jar"):
-        build_packages.main()
+@pytest.mark.parametrize("missing", ["src/detector/target/pyflink-dependencies.jar", "sql/detection/source.yaml"])
+def test_a_missing_file_ends_the_build_and_is_named(project: Path, missing: str, capsys: pytest.CaptureFixture) -> None:
+    (project / missing).unlink()
+    assert app.run(["build"]) == 1
+    assert Path(missing).name in capsys.readouterr().err

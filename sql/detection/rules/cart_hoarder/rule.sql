@@ -1,10 +1,3 @@
--- title: Cart hoarder
--- question: Who puts more than ${threshold} things into the cart within the window, and buys none?
--- grain: one row per user and window in which the user's count is above the threshold
--- subject: user
--- owasp: OAT-021 Denial of Inventory
--- window: user_windows
--- threshold: 15
 create temporary view cart_hoarder as
 select
   'cart_hoarder' as rule,

@@ -1,12 +1,4 @@
--- title: Scraper
--- question: Who looks at more than ${threshold} products within the window, and hardly puts one into the cart?
--- grain: one row per user and window in which the user's count is above the threshold
--- subject: user
--- owasp: OAT-011 Scraping
--- window: user_windows
--- threshold: 60
--- carts_per_100: 5
--- A checkout is one action, with one of its products: what is bought counts as seen if it was looked at.
+-- A checkout is one action and has one of its products: a bought product counts if the user also looked at it.
 create temporary view scraper as
 select
   'scraper' as rule,
