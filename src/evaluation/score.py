@@ -21,7 +21,10 @@ from typing import Any
 from detector.main import SQL
 from evaluation.backtest import launch
 from evaluation.history import HistoryError, from_file
-from evaluation.scenarios import CONTROLS, SCENARIOS, Lab, ScenarioError, limits, mix, survey
+from evaluation.lab import ScenarioError, survey
+from evaluation.mixture import Mixture
+from evaluation.rules import limits
+from evaluation.scenarios import load
 from simulator.traffic.generate import Traffic, write
 from simulator.traffic.source import Source, SourceError
 
@@ -220,16 +223,17 @@ def made(folder: Path) -> tuple[Path, Truth]:
 def attacked(humans: Path, folder: Path, attackers: int, surges: int) -> tuple[Path, Truth]:
     """The traffic with attackers of every scenario and intensity, and controls."""
     source = Source(humans)
-    lab = Lab(survey(source, Random(SEED)), limits(), SEED)
-    for scenario in SCENARIOS:
-        if scenario == "just_under":
-            lab.add(scenario, [1.0], max(1, attackers // 5))
+    scenarios = load()
+    mixture = Mixture(survey(source, Random(SEED)), limits(), SEED, scenarios)
+    for name, scenario in scenarios.items():
+        if scenario.is_control:
+            mixture.add(name, [1.0], attackers)
+        elif not scenario.has_intensity:
+            mixture.add(name, [1.0], max(1, attackers // 5))
         else:
-            lab.add(scenario, INTENSITIES, surges if scenario == "site_surge" else attackers)
-    for control in CONTROLS:
-        lab.add(control, [1.0], attackers)
+            mixture.add(name, INTENSITIES, surges if scenario.is_sparse else attackers)
     mixed, labels = folder / "traffic.csv", folder / "labels.json"
-    mix(source, lab, mixed, labels)
+    mixture.write(source, mixed, labels)
     return mixed, read_labels(labels.read_text())
 
 
