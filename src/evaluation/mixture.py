@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
+from zlib import crc32
 
 import smart_open
 
@@ -16,6 +17,8 @@ from evaluation.lab import FIRST_USER_ID, Lab, Limit, Plan, Step, Survey
 from evaluation.scenarios import Scenario, load
 from simulator.traffic.event import COLUMNS, Event, event_time_at, second_of
 from simulator.traffic.source import Source
+
+USER_IDS, USER_ID_RANGES = 1_000_000, 90_000  # of each scenario, from FIRST_USER_ID on
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,9 @@ class Mixture:
         self._survey = survey
         self._limits = limits
         self._scenarios = load() if scenarios is None else scenarios
-        self._random = Random(f"lab {seed}")
-        self._user_ids = (number for number in count(FIRST_USER_ID) if number not in survey.attacker_ids)
+        self._seed = seed
+        self._labs: dict[str, Lab] = {}
+        self._taken = set(survey.attacker_ids)
         self.attackers: list[PlannedAttack] = []
         self.controls: list[PlannedAttack] = []
         self.steps: list[Step] = []
@@ -62,8 +66,14 @@ class Mixture:
             labelled.append(_label(scenario, intensity, plan))
 
     def lab(self, scenario: str) -> Lab:
-        """Return the tools with which a scenario is planned."""
-        return Lab(self._survey, self._limits, self._random, self._user_ids)
+        """Return the tools with which a scenario is planned.
+
+        Random numbers and user ids are the scenario's own. So a new scenario changes nothing about the others.
+        """
+        if scenario not in self._labs:
+            random = Random(f"lab {self._seed} {scenario}")
+            self._labs[scenario] = Lab(self._survey, self._limits, random, self._user_ids(scenario))
+        return self._labs[scenario]
 
     def labels(self) -> dict[str, Any]:
         """Return the ground truth by subject; a list where one subject attacks several times."""
@@ -83,6 +93,13 @@ class Mixture:
                 rows += 1
         labels_file.write_text(json.dumps(self.labels(), indent=1) + "\n")
         return rows
+
+    def _user_ids(self, scenario: str) -> Iterator[int]:
+        """Yield ids from the scenario's own range on. The range is a hash of its name, so ranges may overlap."""
+        for user_id in count(FIRST_USER_ID + crc32(scenario.encode()) % USER_ID_RANGES * USER_IDS):
+            if user_id not in self._taken:
+                self._taken.add(user_id)
+                yield user_id
 
 
 def _label(scenario: str, intensity: float, plan: Plan) -> PlannedAttack:

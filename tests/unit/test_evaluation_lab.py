@@ -11,6 +11,7 @@ import pytest
 
 from evaluation.lab import FIRST_USER_ID, Limit, ScenarioError, Step, survey
 from evaluation.mixture import Mixture
+from evaluation.rules import attack_files
 from evaluation.scenarios import load
 from shopstream.app import run
 from simulator.traffic.event import second_of
@@ -128,6 +129,39 @@ def test_the_same_seed_makes_the_same_attack_and_another_seed_another(traffic: P
     assert steps(1) != steps(2)
 
 
+def test_another_scenario_changes_nothing_about_the_others(traffic: Path, tmp_path: Path) -> None:
+    file = tmp_path / "toy" / "attack.py"
+    file.parent.mkdir()
+    file.write_text(
+        "from evaluation.lab import Lab, Limit, Plan\n"
+        "SPARSE = True\n"
+        "def plan(lab: Lab, limit: Limit, intensity: float, number: int, of: int) -> Plan:\n"
+        "    views = zip([lab.start(number, of, 1)] * lab.amount(limit, intensity), lab.products(4), strict=True)\n"
+        "    return lab.by_one_user(views)\n"
+    )
+    scenarios = load(attack_files() | {"toy": file})
+    assert scenarios["toy"].is_sparse and not scenarios["burst"].is_sparse and scenarios["site_surge"].is_sparse
+    limits = LIMITS | {"toy": Limit(2, 10)}
+    with_toy = Mixture(survey(Source(traffic), Random(0)), limits, 1, scenarios)
+    without = mixture(traffic)
+    for name in scenarios:
+        with_toy.add(name, [2], 2)
+        if name != "toy":
+            without.add(name, [2], 2)
+    toy = [one for one in with_toy.attackers if one.scenario == "toy"]
+    assert [one.events for one in toy] == [4, 4]
+    subjects = {one.subject for one in toy}
+    assert [step for step in with_toy.steps if f"user#{step.user_id}" not in subjects] == without.steps
+    assert [one for one in with_toy.attackers if one not in toy] == without.attackers
+    assert with_toy.controls == without.controls
+
+
+def test_an_attack_on_a_rule_without_a_limit_is_refused(traffic: Path) -> None:
+    plans = Mixture(survey(Source(traffic), Random(0)), {}, 1)
+    with pytest.raises(ScenarioError, match="no attack on the rule burst, which lacks threshold or window_s"):
+        plans.add("burst", [2], 1)
+
+
 def test_attackers_are_mixed_in_by_time_and_the_traffic_stays_as_it_was(traffic: Path, tmp_path: Path) -> None:
     plans = mixture(traffic)
     plans.add("burst", [2], 3)
@@ -159,11 +193,16 @@ def test_ids_of_attackers_that_the_traffic_knows_are_left_out(traffic: Path, tmp
     known = tmp_path / "known.csv"
     lines = traffic.read_text().splitlines()[:200]
     first = lines[1].split(",")
-    lines.append(",".join([*first[:7], str(FIRST_USER_ID), first[8]]))
+    plans = mixture(traffic)
+    plans.add("burst", [2], 2)
+    user_id = plans.steps[0].user_id
+    lines.append(",".join([*first[:7], str(user_id), first[8]]))
     known.write_text("\n".join(lines) + "\n")
     plans = mixture(known)
     plans.add("burst", [2], 2)
-    assert FIRST_USER_ID not in {step.user_id for step in plans.steps}
+    assert len(users := {step.user_id for step in plans.steps}) == 2
+    assert user_id not in users
+    assert min(users) >= FIRST_USER_ID
 
 
 def test_traffic_shorter_than_an_attack_is_refused(tmp_path: Path) -> None:
