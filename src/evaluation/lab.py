@@ -57,7 +57,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Plan:
+class AttackPlan:
     """What one attacker does, and the subject that an alert about it must name."""
 
     subject: str
@@ -137,7 +137,7 @@ class Lab:
         before = range((start - USUAL_S) // SLICE_S, start // SLICE_S)
         return sum(self.survey.slices[one] for one in before) / len(before) * window_s / SLICE_S
 
-    def by_one_user(self, views: Iterable[tuple[int, Event]]) -> Plan:
+    def by_one_user(self, views: Iterable[tuple[int, Event]]) -> AttackPlan:
         """Return the plan of a new user who views products, as (second, product), in one session."""
         user_id, session = self.new_user(), self.new_session()
-        return Plan(f"user#{user_id}", [Step(second, user_id, session, product) for second, product in views])
+        return AttackPlan(f"user#{user_id}", [Step(second, user_id, session, product) for second, product in views])

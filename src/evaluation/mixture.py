@@ -13,7 +13,7 @@ from zlib import crc32
 
 import smart_open
 
-from evaluation.lab import FIRST_USER_ID, Lab, Limit, Plan, Step, Survey
+from evaluation.lab import FIRST_USER_ID, AttackPlan, Lab, Limit, Step, Survey
 from evaluation.scenarios import Scenario, load
 from simulator.traffic.event import COLUMNS, Event, event_time_at, second_of
 from simulator.traffic.source import Source
@@ -102,7 +102,7 @@ class Mixture:
                 yield user_id
 
 
-def _label(scenario: str, intensity: float, plan: Plan) -> PlannedAttack:
+def _label(scenario: str, intensity: float, plan: AttackPlan) -> PlannedAttack:
     users = [] if plan.subject.startswith("user#") else sorted({step.user_id for step in plan.steps})
     seconds = [step.second for step in plan.steps]
     started_at, ended_at = event_time_at(min(seconds)), event_time_at(max(seconds))

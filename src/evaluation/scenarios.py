@@ -2,7 +2,7 @@
 
 A rule's attack is in the rule's own folder, `sql/detection/rules/<rule>/attack.py`. The file has one function,
 
-    def plan(lab: Lab, limit: Limit, intensity: float, number: int, of: int) -> Plan
+    def plan(lab: Lab, limit: Limit, intensity: float, number: int, of: int) -> AttackPlan
 
 which plans attacker `number` of `of`, `intensity` times as loud as the rule's threshold. `SPARSE = True` in the file
 says that each attack needs a long time without another one before it, so that there can be only a few.
@@ -15,10 +15,10 @@ from pathlib import Path
 from types import ModuleType
 
 from evaluation.controls import CONTROLS
-from evaluation.lab import Lab, Plan, ScenarioError, Step
+from evaluation.lab import AttackPlan, Lab, ScenarioError, Step
 from evaluation.rules import attack_files
 
-Planner = Callable[[Lab, float, int, int], Plan]
+Planner = Callable[[Lab, float, int, int], AttackPlan]
 
 JUST_UNDER = "just_under"
 
@@ -42,7 +42,7 @@ def load(files: Mapping[str, Path] | None = None) -> dict[str, Scenario]:
     return {scenario.name: scenario for scenario in found}
 
 
-def plan_just_under(lab: Lab, intensity: float, number: int, of: int) -> Plan:
+def plan_just_under(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan:
     """Know the rules for users, and do exactly what they allow, for three of the longest windows."""
     burst, scraper = lab.limits["burst"], lab.limits["scraper"]
     start = lab.start(number, of, 3 * scraper.window_s)
@@ -54,11 +54,11 @@ def plan_just_under(lab: Lab, intensity: float, number: int, of: int) -> Plan:
         for turn in range(bursts):
             second = start + window * scraper.window_s + turn * pause
             steps += [Step(second, user_id, session, product) for product in lab.products(burst.threshold)]
-    return Plan(f"user#{user_id}", steps)
+    return AttackPlan(f"user#{user_id}", steps)
 
 
 def _of_rule(rule: str, module: ModuleType) -> Scenario:
-    def plan(lab: Lab, intensity: float, number: int, of: int) -> Plan:
+    def plan(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan:
         if rule not in lab.limits:
             raise ScenarioError(f"no attack on the rule {rule}, which lacks threshold or window_s: give it both")
         return module.plan(lab, lab.limits[rule], intensity, number, of)

@@ -133,9 +133,9 @@ def test_another_scenario_changes_nothing_about_the_others(traffic: Path, tmp_pa
     file = tmp_path / "toy" / "attack.py"
     file.parent.mkdir()
     file.write_text(
-        "from evaluation.lab import Lab, Limit, Plan\n"
+        "from evaluation.lab import Lab, Limit, AttackPlan\n"
         "SPARSE = True\n"
-        "def plan(lab: Lab, limit: Limit, intensity: float, number: int, of: int) -> Plan:\n"
+        "def plan(lab: Lab, limit: Limit, intensity: float, number: int, of: int) -> AttackPlan:\n"
         "    views = zip([lab.start(number, of, 1)] * lab.amount(limit, intensity), lab.products(4), strict=True)\n"
         "    return lab.by_one_user(views)\n"
     )

@@ -1,9 +1,9 @@
 """The attack that the rule burst looks for: one user takes many actions within seconds."""
 
-from evaluation.lab import Lab, Limit, Plan
+from evaluation.lab import AttackPlan, Lab, Limit
 
 
-def plan(lab: Lab, limit: Limit, intensity: float, number: int, of: int) -> Plan:
+def plan(lab: Lab, limit: Limit, intensity: float, number: int, of: int) -> AttackPlan:
     """View products all at once, on both sides of a boundary of tumbling windows, or evenly: in turns."""
     amount, span = lab.amount(limit, intensity), limit.window_s - 1
     start = lab.start(number, of, limit.window_s)
