@@ -102,7 +102,7 @@ def job(name: str, backend: str, folder: str, events: int) -> Result:
         run(name, cluster, Path(folder) / "warm-up")
         cpu, started = java_cpu_seconds(), time.perf_counter()
         job_id = run(name, cluster, Path(folder) / "events")
-        result = {
+        result: Result = {
             "events": events,
             "cpu_seconds": round(java_cpu_seconds() - cpu, 2),
             "seconds": round(time.perf_counter() - started, 2),

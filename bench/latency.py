@@ -184,7 +184,8 @@ def measure(stack: Stack, bots: int, seconds: float, rate: float) -> Result:
         "longest_put_s": round(traffic.longest_put_s, 3),
     }
     # As long as alerts come: on a busy machine the last ones are late, and without them the figures would be too good.
-    alerts, before = {}, None
+    alerts: dict[str, dict[int, float]] = {}
+    before: dict[str, dict[int, float]] | None = None
     while alerts != before:
         before = alerts
         traffic.send(TAIL_S)

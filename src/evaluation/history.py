@@ -114,8 +114,8 @@ def from_bucket(s3: Any, bucket: str, days: Sequence[date], records: Path) -> li
             )
         with records.open("wb") as file:
             for path in sorted(hours.iterdir()):
-                lines = path.read_bytes().splitlines(keepends=True)
-                file.writelines(sorted(lines, key=_second))
+                in_order = sorted(path.read_bytes().splitlines(keepends=True), key=_second)
+                file.writelines(in_order)
     return sorted(second.decode() for second in seconds)
 
 
