@@ -11,7 +11,7 @@ import pytest
 
 from evaluation.lab import FIRST_USER_ID, Limit, ScenarioError, Step, survey
 from evaluation.mixture import Mixture
-from evaluation.rules import attack_files
+from evaluation.rules import attack_files, rule_names
 from evaluation.scenarios import load
 from shopstream.app import run
 from simulator.traffic.event import second_of
@@ -51,6 +51,10 @@ def planned(traffic: Path, scenario: str, intensity: float) -> list[list[Step]]:
 
 def span(steps: list[Step]) -> int:
     return max(step.second for step in steps) - min(step.second for step in steps)
+
+
+def test_each_rule_has_an_attack() -> None:
+    assert list(attack_files()) == rule_names()
 
 
 @pytest.mark.parametrize(("intensity", "amount"), [(1.5, 8), (2, 10), (5, 25)])
