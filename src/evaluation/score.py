@@ -310,7 +310,7 @@ def tables(name: str, result: dict[str, Any]) -> str:
     title = f"{name}: {result['humans']:,} humans ({result['buyers']:,} of them buy), {result['controls']:,} controls"
     parts = [
         title,
-        tabulate(scenarios, "keys", "github", disable_numparse=True, colalign=("left", *["right"] * 8)),
-        tabulate(rules, "keys", "github", disable_numparse=True, colalign=("left", *["right"] * 6, "left")),
+        tabulate(scenarios, "keys", "pipe", disable_numparse=True, colalign=("left", *["right"] * 8)),
+        tabulate(rules, "keys", "pipe", disable_numparse=True, colalign=("left", *["right"] * 6, "left")),
     ]
     return "\n\n".join(parts) + "\n"
