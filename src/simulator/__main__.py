@@ -1,4 +1,4 @@
-"""The command line, `python -m simulator replay|generate|attack|compare|upload`.
+"""The command line, `python -m simulator replay|generate|compare|upload`.
 
 Exit codes: 0 done, 1 not every event acknowledged, 2 bad input, 130 Ctrl-C.
 """
@@ -19,7 +19,6 @@ import boto3
 import smart_open
 from botocore.exceptions import BotoCoreError, ClientError
 
-from evaluation.scenarios import CONTROLS, SCENARIOS, Lab, ScenarioError, limits, mix, survey
 from simulator.sending.kinesis import SendError, Stream, Writer, connect, explain
 from simulator.sending.replay import Pace, Replay, Resume, Selection, Summary, write_ledger
 from simulator.sending.sinks import AggregatingSink, FileSink, Sink, StreamSink
@@ -49,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return options.run(options)
     except SendError as error:
         return _fail(error, NOT_ACKNOWLEDGED)
-    except (SourceError, AttackError, ScenarioError) as error:
+    except (SourceError, AttackError) as error:
         return _fail(error, BAD_INPUT)
     except (BotoCoreError, ClientError) as error:  # an output on S3
         return _fail(explain(error), NOT_ACKNOWLEDGED)
@@ -221,16 +220,6 @@ def _traffic(options: argparse.Namespace) -> Traffic:
     return Traffic(**{field: value for field, value in chosen.items() if value is not None})
 
 
-def attack(options: argparse.Namespace) -> int:
-    source = Source(options.data)
-    lab = Lab(survey(source, Random(options.seed)), limits(), options.seed)
-    for scenario in options.scenarios:
-        lab.add(scenario, [1.0] if scenario in CONTROLS else options.intensity or [2.0], options.attackers)
-    rows = mix(source, lab, options.out, options.labels)
-    print(f"{options.out}: {rows:,} events, {len(lab.attackers):,} attackers", file=sys.stderr)
-    return 0
-
-
 def compare(options: argparse.Namespace) -> int:
     print(compare_files(options.data, options.limit), end="")
     return 0
@@ -328,25 +317,6 @@ def _parser() -> argparse.ArgumentParser:
         help=f'UTC (default "{DEFAULT_START}": midnight is crossed)',
     )
     _add_traffic(command)
-
-    command = commands.add_parser("attack", help="mix labelled attackers into a file of events")
-    command.set_defaults(run=attack)
-    known = [*SCENARIOS, *CONTROLS]
-    command.add_argument("scenarios", metavar="SCENARIO", nargs="+", choices=known, help=", ".join(known))
-    command.add_argument("--data", metavar="DATA", nargs="+", required=True, help="the traffic; inputs as of replay")
-    command.add_argument("--out", metavar="FILE", type=_out, required=True, help=".csv or .csv.gz to write")
-    command.add_argument("--labels", metavar="FILE", type=Path, required=True, help="who attacked, as JSON")
-    command.add_argument(
-        "--intensity",
-        metavar="X",
-        type=_at_least(float, 1),
-        action="append",
-        help="how loud, times the rule's threshold; may be given several times (default 2)",
-    )
-    command.add_argument(
-        "--attackers", metavar="N", type=_at_least(int, 1), default=1, help="of each scenario and intensity (default 1)"
-    )
-    command.add_argument("--seed", type=int, default=1, metavar="S", help="same seed, same attack (default 1)")
 
     command = commands.add_parser("compare", help="distributions of files side by side, as a Markdown table")
     command.set_defaults(run=compare)

@@ -9,19 +9,11 @@ from random import Random
 
 import pytest
 
-from evaluation.scenarios import (
-    CONTROLS,
-    FIRST_USER_ID,
-    SCENARIOS,
-    SURGE_WINDOWS,
-    Lab,
-    Limit,
-    ScenarioError,
-    Step,
-    mix,
-    survey,
-)
-from simulator.__main__ import main
+from evaluation.lab import FIRST_USER_ID, Limit, ScenarioError, Step, survey
+from evaluation.mixture import Mixture
+from evaluation.rules import attack_files, rule_names
+from evaluation.scenarios import load
+from shopstream.app import run
 from simulator.traffic.event import second_of
 from simulator.traffic.generate import write
 from simulator.traffic.source import Source
@@ -32,9 +24,12 @@ LIMITS = {
     "cart_hoarder": Limit(15, 600),
     "session_rotator": Limit(12, 600),
     "product_flood": Limit(50, 10),
-    "site_surge": Limit(500, 10, factor=5),
+    "site_surge": Limit(500, 10, {"factor": 5}),
 }
 START = 1_570_000_000
+SURGE_WINDOWS = 3
+SCENARIOS = load()
+CONTROLS = [name for name, scenario in SCENARIOS.items() if scenario.is_control]
 
 
 @pytest.fixture(scope="module")
@@ -44,19 +39,22 @@ def traffic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def lab(traffic: Path, seed: int = 1) -> Lab:
-    return Lab(survey(Source(traffic), Random(0)), LIMITS, seed)
+def mixture(traffic: Path, seed: int = 1) -> Mixture:
+    return Mixture(survey(Source(traffic), Random(0)), LIMITS, seed)
 
 
 def planned(traffic: Path, scenario: str, intensity: float) -> list[list[Step]]:
     """The steps of each of six attackers."""
-    plans = lab(traffic)
-    plan = (SCENARIOS | CONTROLS)[scenario]
-    return [plan(plans, intensity, number, 6)[1] for number in range(6)]
+    lab = mixture(traffic).lab(scenario)
+    return [SCENARIOS[scenario].plan(lab, intensity, number, 6).steps for number in range(6)]
 
 
 def span(steps: list[Step]) -> int:
     return max(step.second for step in steps) - min(step.second for step in steps)
+
+
+def test_each_rule_has_an_attack() -> None:
+    assert list(attack_files()) == rule_names()
 
 
 @pytest.mark.parametrize(("intensity", "amount"), [(1.5, 8), (2, 10), (5, 25)])
@@ -108,10 +106,10 @@ def test_who_stays_just_under_reaches_each_limit_and_exceeds_none(traffic: Path)
 
 
 def test_shoppers_of_the_controls_are_labelled_apart_and_count_as_no_attackers(traffic: Path, tmp_path: Path) -> None:
-    plans = lab(traffic)
+    plans = mixture(traffic)
     for control in CONTROLS:
         plans.add(control, [1], 2)
-    mix(Source(traffic), plans, tmp_path / "mixed.csv", tmp_path / "labels.json")
+    plans.write(Source(traffic), tmp_path / "mixed.csv", tmp_path / "labels.json")
 
     said = json.loads((tmp_path / "labels.json").read_text())
     assert said["attackers"] == {}
@@ -126,7 +124,7 @@ def test_shoppers_of_the_controls_are_labelled_apart_and_count_as_no_attackers(t
 
 def test_the_same_seed_makes_the_same_attack_and_another_seed_another(traffic: Path) -> None:
     def steps(seed: int) -> list[Step]:
-        plans = lab(traffic, seed)
+        plans = mixture(traffic, seed)
         for scenario in SCENARIOS:
             plans.add(scenario, [2], 2)
         return plans.steps
@@ -135,11 +133,44 @@ def test_the_same_seed_makes_the_same_attack_and_another_seed_another(traffic: P
     assert steps(1) != steps(2)
 
 
+def test_another_scenario_changes_nothing_about_the_others(traffic: Path, tmp_path: Path) -> None:
+    file = tmp_path / "toy" / "attack.py"
+    file.parent.mkdir()
+    file.write_text(
+        "from evaluation.lab import Lab, Limit, AttackPlan\n"
+        "SPARSE = True\n"
+        "def plan(lab: Lab, limit: Limit, intensity: float, number: int, of: int) -> AttackPlan:\n"
+        "    views = zip([lab.start(number, of, 1)] * lab.amount(limit, intensity), lab.products(4), strict=True)\n"
+        "    return lab.by_one_user(views)\n"
+    )
+    scenarios = load(attack_files() | {"toy": file})
+    assert scenarios["toy"].is_sparse and not scenarios["burst"].is_sparse and scenarios["site_surge"].is_sparse
+    limits = LIMITS | {"toy": Limit(2, 10)}
+    with_toy = Mixture(survey(Source(traffic), Random(0)), limits, 1, scenarios)
+    without = mixture(traffic)
+    for name in scenarios:
+        with_toy.add(name, [2], 2)
+        if name != "toy":
+            without.add(name, [2], 2)
+    toy = [one for one in with_toy.attackers if one.scenario == "toy"]
+    assert [one.events for one in toy] == [4, 4]
+    subjects = {one.subject for one in toy}
+    assert [step for step in with_toy.steps if f"user#{step.user_id}" not in subjects] == without.steps
+    assert [one for one in with_toy.attackers if one not in toy] == without.attackers
+    assert with_toy.controls == without.controls
+
+
+def test_an_attack_on_a_rule_without_a_limit_is_refused(traffic: Path) -> None:
+    plans = Mixture(survey(Source(traffic), Random(0)), {}, 1)
+    with pytest.raises(ScenarioError, match="no attack on the rule burst, which lacks threshold or window_s"):
+        plans.add("burst", [2], 1)
+
+
 def test_attackers_are_mixed_in_by_time_and_the_traffic_stays_as_it_was(traffic: Path, tmp_path: Path) -> None:
-    plans = lab(traffic)
+    plans = mixture(traffic)
     plans.add("burst", [2], 3)
     plans.add("product_flood", [1.5], 2)
-    rows = mix(Source(traffic), plans, tmp_path / "mixed.csv", tmp_path / "labels.json")
+    rows = plans.write(Source(traffic), tmp_path / "mixed.csv", tmp_path / "labels.json")
 
     with (tmp_path / "mixed.csv").open(newline="") as file:
         mixed = list(csv.DictReader(file))
@@ -166,18 +197,23 @@ def test_ids_of_attackers_that_the_traffic_knows_are_left_out(traffic: Path, tmp
     known = tmp_path / "known.csv"
     lines = traffic.read_text().splitlines()[:200]
     first = lines[1].split(",")
-    lines.append(",".join([*first[:7], str(FIRST_USER_ID), first[8]]))
-    known.write_text("\n".join(lines) + "\n")
-    plans = lab(known)
+    plans = mixture(traffic)
     plans.add("burst", [2], 2)
-    assert FIRST_USER_ID not in {step.user_id for step in plans.steps}
+    user_id = plans.steps[0].user_id
+    lines.append(",".join([*first[:7], str(user_id), first[8]]))
+    known.write_text("\n".join(lines) + "\n")
+    plans = mixture(known)
+    plans.add("burst", [2], 2)
+    assert len(users := {step.user_id for step in plans.steps}) == 2
+    assert user_id not in users
+    assert min(users) >= FIRST_USER_ID
 
 
 def test_traffic_shorter_than_an_attack_is_refused(tmp_path: Path) -> None:
     short = tmp_path / "short.csv"
     write(short, 50, 0.1, 1, START)
     with pytest.raises(ScenarioError, match="shorter than an attack of 600 s"):
-        lab(short).add("scraper", [2], 1)
+        mixture(short).add("scraper", [2], 1)
 
 
 def test_no_traffic_is_refused(tmp_path: Path) -> None:
@@ -192,7 +228,7 @@ def test_the_command_mixes_scenarios_and_controls_with_the_rules_own_thresholds(
 ) -> None:
     out, labels = tmp_path / "mixed.csv.gz", tmp_path / "labels.json"
     arguments = ["attack", "burst", "echo", "--data", str(traffic), "--out", str(out), "--labels", str(labels)]
-    assert main([*arguments, "--intensity", "1.5", "--intensity", "5", "--attackers", "2"]) == 0
+    assert run([*arguments, "--intensity", "1.5", "--intensity", "5", "--attackers", "2"]) == 0
     assert capsys.readouterr().err == f"{out}: {4_000 + 2 * (8 + 25) + 2 * 18:,} events, 4 attackers\n"
     said = json.loads(labels.read_text())
     assert sorted(one["intensity"] for one in said["attackers"].values()) == [1.5, 1.5, 5, 5]
@@ -204,5 +240,5 @@ def test_the_command_says_what_is_wrong_with_the_traffic(tmp_path: Path, capsys:
     short = tmp_path / "short.csv"
     write(short, 50, 0.1, 1, START)
     arguments = ["attack", "scraper", "--data", str(short), "--out", str(tmp_path / "o.csv"), "--labels", "l.json"]
-    assert main(arguments) == 2
+    assert run(arguments) == 2
     assert "shorter than an attack of 600 s" in capsys.readouterr().err
