@@ -22,7 +22,7 @@ from detector.main import SQL
 from evaluation.backtest import launch
 from evaluation.history import HistoryError, from_file
 from evaluation.scenarios import CONTROLS, SCENARIOS, Lab, ScenarioError, limits, mix, survey
-from simulator.traffic.generate import Traffic, write
+from simulator.traffic.generate import TrafficOptions, write
 from simulator.traffic.source import Source, SourceError
 
 SEED_RULE = Path(__file__).parent / "tutorial.sql"
@@ -213,7 +213,7 @@ def alerts_of(records: Path, out: Path, statement: Path | None = None) -> list[A
 def made(folder: Path) -> tuple[Path, Truth]:
     """Traffic of more than 50,000 shoppers whom nothing keeps from breaking a rule, with attackers and controls."""
     humans = folder / "humans.csv"
-    write(humans, EVENTS, HOURS, SEED, START, Traffic(burst_limit=1_000))
+    write(humans, EVENTS, HOURS, SEED, START, TrafficOptions(burst_limit=1_000))
     return attacked(humans, folder, ATTACKERS, SURGES)
 
 
