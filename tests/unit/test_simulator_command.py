@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 SRC = ROOT / "src"
 START = second_of("2019-10-01 00:00:00 UTC")
 HEADER = ",".join(COLUMNS)
-PROGRAM = (sys.executable, "-c", "from shopstream.app import main; main()")
+PROGRAM = str(Path(sys.executable).with_name("shopstream"))
 
 
 @pytest.fixture(autouse=True)
@@ -630,7 +630,7 @@ class TestGenerate:
 
 
 def test_replay_is_a_program_with_exit_codes(tmp_path: Path) -> None:
-    command = [*PROGRAM, "replay", str(tmp_path / "missing.csv"), "--stream", "one"]
+    command = [PROGRAM, "replay", str(tmp_path / "missing.csv"), "--stream", "one"]
     environment = os.environ | {"PYTHONPATH": str(SRC), "AWS_DEFAULT_REGION": "us-east-1"}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert (result.returncode, result.stdout) == (2, "")
