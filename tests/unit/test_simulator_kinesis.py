@@ -926,3 +926,9 @@ def test_client_of_an_endpoint_that_is_no_url_is_an_error(monkeypatch: pytest.Mo
     monkeypatch.setenv("AWS_ENDPOINT_URL", "nowhere")
     with pytest.raises(SendError, match="Invalid endpoint: nowhere"):
         connect()
+
+
+def test_client_comes_from_the_factory_that_is_given() -> None:
+    asked = []
+    assert connect(lambda service, **options: asked.append((service, *options)) or "client") == "client"
+    assert asked == [("kinesis", "config")]
