@@ -656,8 +656,8 @@ class TestSplitData:
         with pytest.raises(SourceError) as raised:
             split_data(text)
         assert str(raised.value) == (
-            f"DATA is {named!r}, which is no file: give the path of a .csv, .csv.gz or .csv.zip, a folder, a glob or an "
-            "s3:// address, or several of them separated by spaces"
+            f"DATA is {named!r}, which is no file: give the path of a .csv, .csv.gz or .csv.zip, a folder, a glob "
+            "or an s3:// address, or several of them separated by spaces"
         )
 
     def test_quote_without_an_end(self) -> None:
