@@ -1,19 +1,18 @@
-"""What the simulator costs, stage by stage, and beside other ways to put the same events on a stream.
+"""Measure what the simulator costs, stage by stage, and compare it with other ways to send the same events.
 
-`PYTHONPATH=src .venv/bin/python bench/simulator.py` writes build/bench/simulator.json and prints it as a table:
+`PYTHONPATH=src .venv/bin/python bench/simulator.py` writes build/bench/simulator.json and prints it as tables:
 
-- stages: one core, one process each, over two million events. `read_and_encode` is a dry run, `aggregate` also packs
-  them in the KPL format, the `request` stages also make, sign and serialise each PutRecords request with boto3 (only
-  the socket is not there). `read_and_encode_2_gb` says what a large file does to the memory.
-- clients: the same events to one emulator, each client in a process of its own that reads the file itself. The seed's
-  loop is one put_record a time with `json.dumps` (without its sleep), `boto3_batches` the plain loop that one would
-  write, aiokpl a library that does what the KPL does; the three share `csv` and `json.dumps`, measured as
-  `csv_and_json`. CPU seconds are the client's alone; events/s are often the emulator's. Calls and PUT payload units (25
-  KB, each record rounded up) are counted, the latter in what the stream holds afterwards.
-- pacing: how far the send times lie from the schedule at --speed 60, 500 events/s.
+- stages: one core, one process each, over two million events. `read_and_encode` is a dry run. `aggregate` also packs
+  the events in the KPL format. The `request` stages also make, sign and serialise each PutRecords request with boto3;
+  only the socket is missing. `read_and_encode_2_gb` shows the memory that a large file takes.
+- clients: the same events to one emulator, each client in a process of its own that reads the file itself.
+  `tutorial_loop` sends one put_record at a time with `json.dumps`, as the tutorial does (without its sleep).
+  `boto3_batches` is a plain loop of PutRecords. aiokpl is a library that does what the KPL does. These three use `csv`
+  and `json.dumps`, which `csv_and_json` measures alone. CPU seconds are those of the client; events/s are often those
+  of the emulator. Calls and PUT payload units (25 KB, each record rounded up) are counted, the latter in the stream.
+- pacing: how far the send times are off the schedule at --speed 60, 500 events/s.
 
-CPU times leave out the start of Python and imports. Numbers of one run may be compared with each other, of two machines
-not.
+CPU times do not include the start of Python and imports. Compare numbers of one run only, not of two machines.
 """
 
 import asyncio
@@ -35,7 +34,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.remove(str(ROOT / "bench"))  # this file's own name hides src/simulator
 OUT = ROOT / "build" / "bench" / "simulator.json"
-# No part of the project: `uv venv .tools/bench/aiokpl && uv pip install --python .tools/bench/aiokpl aiokpl==0.2.0`
+# Not part of the project: `uv venv .tools/bench/aiokpl && uv pip install --python .tools/bench/aiokpl aiokpl==0.2.0`
 AIOKPL_PYTHON = ROOT / ".tools" / "bench" / "aiokpl" / "bin" / "python"
 
 SHARDS = 4
@@ -44,7 +43,7 @@ STAGE_COPIES = 41  # 2,050,000 events
 LARGE_BYTES = 2_000_000_000
 # https://aws.amazon.com/kinesis/data-streams/pricing/: 25 KB, of 1,024 as in the KPL's 51,200 bytes
 UNIT_BYTES = 25 * 1024
-SEED_ROUNDTRIP_EVENTS = 4_000
+TUTORIAL_EVENTS = 4_000
 BATCH = 500
 PACE_SPEED, PACE_RATE, PACE_S = 60, 500, 20
 
@@ -55,11 +54,12 @@ Result = dict[str, Any]
 
 
 def stage(name: str, file: str) -> Result:
-    """CPU, rate and memory of one stage, on one core."""
+    """Measure CPU, rate and memory of one stage, on one core."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    from simulator.sending.kinesis import Stream, Writer
+    from simulator.sending.kinesis import Stream
     from simulator.sending.replay import Replay
     from simulator.sending.sinks import AggregatingSink, FileSink, StreamSink
+    from simulator.sending.writer import Writer
     from simulator.traffic.source import Source
 
     if name.startswith("read_and_encode"):
@@ -77,6 +77,7 @@ def stage(name: str, file: str) -> Result:
 
 class _TakesAll:
     name = "stream"
+    throttled_calls = 0
 
     def put_records(self, entries: list[str]) -> list[Result]:
         return [{}] * len(entries)
@@ -114,26 +115,26 @@ def _client_without_network() -> Any:
 
 
 def client(name: str, file: str, events: int, stream: str) -> Result:
-    """CPU, rate and calls of one client that sends the file's first events."""
+    """Measure CPU, rate and calls of one client that sends the file's first events."""
     send = {
         "csv_and_json": _csv_and_json,
-        "seed_loop": _seed_loop,
+        "tutorial_loop": _tutorial_loop,
         "boto3_batches": _boto3_batches,
         "ours": _ours,
-        "ours_aggregated": lambda *job: _ours(*job, "--aggregate"),
+        "ours_aggregated": lambda *job: _ours(*job, aggregate=True),
         "aiokpl": lambda *job: asyncio.run(_aiokpl(*job, aggregate=False)),
         "aiokpl_aggregated": lambda *job: asyncio.run(_aiokpl(*job, aggregate=True)),
     }[name]
     calls = _count_calls(name)
     if name.startswith("ours"):
-        import simulator.__main__  # noqa: F401
+        import simulator.run  # noqa: F401
     with _measured() as result:
         result["events"] = send(file, events, stream)
     return result | {"calls": len(calls)}
 
 
 def _rows(file: str, events: int) -> Iterator[tuple[str, str, str]]:
-    """(record, user_id, category_id): what a straightforward script makes of a row."""
+    """Return (record, user_id, category_id) of each row, as a straightforward script does."""
     with open(file, newline="") as text:
         for row in islice(csv.DictReader(text), events):
             row["txn_timestamp"] = f"{row['event_time'][:10]}T{row['event_time'][11:19]}.000Z"
@@ -144,7 +145,7 @@ def _csv_and_json(file: str, events: int, stream: str) -> int:
     return sum(1 for _ in _rows(file, events))
 
 
-def _seed_loop(file: str, events: int, stream: str) -> int:
+def _tutorial_loop(file: str, events: int, stream: str) -> int:
     import boto3
 
     kinesis = boto3.client("kinesis")
@@ -166,10 +167,11 @@ def _boto3_batches(file: str, events: int, stream: str) -> int:
     return sent
 
 
-def _ours(file: str, events: int, stream: str, *options: str) -> int:
-    from simulator.__main__ import main
+def _ours(file: str, events: int, stream: str, aggregate: bool = False) -> int:
+    from simulator.options import ReplayOptions
+    from simulator.run import replay
 
-    assert main(["replay", file, "--stream", stream, "--limit", str(events), *options]) == 0
+    assert replay(ReplayOptions(data=[file], stream=stream, limit=events, aggregate=aggregate)).exit_code == 0
     return events
 
 
@@ -196,7 +198,7 @@ async def _aiokpl(file: str, events: int, stream: str, aggregate: bool) -> int:
 
 
 def _count_calls(name: str) -> list[float]:
-    """Times of the calls that send records, filled as they happen."""
+    """Return a list that gets the time of each call that sends records."""
     from botocore.httpsession import URLLib3Session as Session
 
     if name.startswith("aiokpl"):
@@ -215,29 +217,30 @@ def _count_calls(name: str) -> list[float]:
 
 
 def pacing(file: str, stream: str) -> Result:
-    """How late each event is sent, in ms, at a speed that keeps the gaps."""
+    """Measure how far each event is off the schedule, in ms, at a speed that keeps the gaps."""
     from botocore.httpsession import URLLib3Session
 
-    from simulator.__main__ import main
-    from simulator.sending.replay import Replay
+    from simulator.options import ReplayOptions
+    from simulator.run import replay
+    from simulator.sending.pace import Pacer
     from simulator.traffic.event import second_of
 
-    replays: list[Replay] = []
+    pacers: list[Pacer] = []
     sent: list[tuple[float, bytes]] = []
-    run, send = Replay.run, URLLib3Session.send
+    begin, send = Pacer.begin, URLLib3Session.send
 
-    def remembered(self: Replay) -> Any:
-        replays.append(self)
-        return run(self)
+    def remembered(self: Pacer, first_second: int) -> None:
+        pacers.append(self)
+        begin(self, first_second)
 
     def noted(self: Any, request: Any) -> Any:
         sent.append((time.monotonic(), request.body))
         return send(self, request)
 
-    Replay.run, URLLib3Session.send = remembered, noted
+    Pacer.begin, URLLib3Session.send = remembered, noted
     with _measured() as result:
-        assert main(["replay", file, "--stream", stream, "--speed", str(PACE_SPEED)]) == 0
-    started, first_second = replays[0]._pace_from
+        assert replay(ReplayOptions(data=[file], stream=stream, speed=PACE_SPEED)).exit_code == 0
+    started, first_second = pacers[0].started, pacers[0].first_second
     off_ms = sorted(
         abs(at - started - (second_of(json.loads(b64decode(entry["Data"]))["event_time"]) - first_second) / PACE_SPEED)
         * 1000
@@ -256,7 +259,7 @@ def pacing(file: str, stream: str) -> Result:
 
 @contextmanager
 def _measured() -> Iterator[Result]:
-    """Filled at the end with what the block took; the block puts `events` into it."""
+    """Yield a dict that gets what the block took; the block puts `events` into it."""
     result: Result = {}
     started, cpu = time.perf_counter(), time.process_time()
     yield result
@@ -271,7 +274,7 @@ def _measured() -> Iterator[Result]:
 
 
 def measure(kind: str, *arguments: object, python: str | Path = sys.executable, **environment: str) -> Result:
-    """What `kind` returned in a process of its own, with rates."""
+    """Measure `kind` in a process of its own. Return its result, with rates."""
     command = [str(python), __file__, kind, *map(str, arguments)]
     done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
     if done.returncode:
@@ -284,14 +287,17 @@ def measure(kind: str, *arguments: object, python: str | Path = sys.executable, 
 
 
 def make_file(path: Path, copies: int = 0, until_bytes: int = 0) -> None:
-    """Look-alike events, again and again, each time by other users and later."""
+    """Write look-alike events, again and again, each time by other users and later."""
     import polars as pl
 
+    from simulator.options import DEFAULT_START
+    from simulator.traffic.generate import write
+    from simulator.traffic.source import TIME_FORMAT
+
     base = path.with_name("base.csv")
-    command = [sys.executable, "-m", "simulator", "generate", str(base), "--events", str(BASE_EVENTS), "--seed", "1"]
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    write(base, BASE_EVENTS, hours=3, seed=1, start=DEFAULT_START)
     rows = pl.read_csv(base, infer_schema=False)
-    at = rows["event_time"].str.to_datetime("%Y-%m-%d %H:%M:%S UTC")
+    at = rows["event_time"].str.to_datetime(f"{TIME_FORMAT} UTC")
     length = at.max() - at.min()
     with path.open("wb") as file:
         copy = 0
@@ -299,14 +305,14 @@ def make_file(path: Path, copies: int = 0, until_bytes: int = 0) -> None:
             later = at + copy * length
             user = pl.col("user_id").cast(pl.Int64) + copy * 1_000_000
             shifted = rows.with_columns(
-                event_time=later.dt.to_string("%Y-%m-%d %H:%M:%S UTC"), user_id=user.cast(pl.String)
+                event_time=later.dt.to_string(f"{TIME_FORMAT} UTC"), user_id=user.cast(pl.String)
             )
             shifted.write_csv(file, include_header=copy == 0)
             copy += 1
 
 
 def make_paced_file(path: Path) -> None:
-    """Events that come at PACE_RATE when replayed at PACE_SPEED."""
+    """Write events that come at PACE_RATE when replayed at PACE_SPEED."""
     from simulator.traffic.event import COLUMNS, event_time_at
 
     per_second = PACE_RATE / PACE_SPEED
@@ -335,7 +341,7 @@ def stages(folder: Path) -> Result:
 def clients(file: Path) -> Result:
     jobs = {
         "csv_and_json": 400_000,
-        "seed_loop": SEED_ROUNDTRIP_EVENTS,
+        "tutorial_loop": TUTORIAL_EVENTS,
         "boto3_batches": 100_000,
         "ours": 100_000,
         "ours_aggregated": 800_000,
@@ -346,7 +352,7 @@ def clients(file: Path) -> Result:
     for name, events in jobs.items():
         python = AIOKPL_PYTHON if name.startswith("aiokpl") else sys.executable
         if not Path(python).exists():
-            results[name] = {"not_measured": f"{python} is not there"}
+            results[name] = {"not_measured": "not installed"}
             continue
         with new_stream() as stream:
             result = measure("client", name, file, events, stream, python=python)
@@ -357,7 +363,7 @@ def clients(file: Path) -> Result:
 
 
 def _held(stream: str, events: int) -> Result:
-    """Counts of what the stream holds; it must be every event once."""
+    """Count what the stream holds: it must be every event once."""
     from local_cloud.pollers.shards import read_all
 
     sizes, there = [], 0
@@ -391,10 +397,10 @@ def new_stream() -> Iterator[str]:
 
 
 def ratios(results: Result) -> Result:
-    """How many times less CPU for each event ours takes than the others."""
+    """Return how many times the CPU of ours, per event, the others take."""
     cpu = {name: one["cpu_s_per_million"] for name, one in results.items() if "cpu_s_per_million" in one}
     pairs = {
-        "seed_loop": ("ours", "ours_aggregated"),
+        "tutorial_loop": ("ours", "ours_aggregated"),
         "boto3_batches": ("ours", "ours_aggregated"),
         "aiokpl": ("ours",),
         "aiokpl_aggregated": ("ours_aggregated",),
@@ -407,7 +413,10 @@ def ratios(results: Result) -> Result:
     }
 
 
-def table(title: str, results: Result) -> None:
+def table(title: str, results: Result) -> str:
+    """Return the results as a table, a line for each."""
+    from tabulate import tabulate
+
     columns = (
         "events",
         "events_per_s",
@@ -416,16 +425,17 @@ def table(title: str, results: Result) -> None:
         "calls_per_thousand",
         "payload_units_per_thousand",
     )
-    print(f"\n{title:24}" + "".join(f"{name.replace('_per_thousand', '/1000'):>21}" for name in columns))
-    for name, one in results.items():
-        if "not_measured" in one:
-            print(f"{name:24}  {one['not_measured']}")
-            continue
-        cells = (one.get(column, "") for column in columns)
-        print(f"{name:24}" + "".join(f"{cell if cell == '' else format(cell, ','):>21}" for cell in cells))
+    rows = [
+        [name, one["not_measured"]] if "not_measured" in one else [name, *map(one.get, columns)]
+        for name, one in results.items()
+    ]
+    names = [title, *(name.replace("_per_thousand", "/1000") for name in columns)]
+    return tabulate(rows, names, intfmt=",", floatfmt=",", missingval="")
 
 
 def main() -> None:
+    from tabulate import tabulate
+
     from local_cloud import ministack
 
     OUT.parent.mkdir(parents=True, exist_ok=True)
@@ -446,11 +456,9 @@ def main() -> None:
             report["pacing"] = measure("pacing", folder / "paced.csv", stream)
         report["ratios"] = ratios(report["clients"])
     OUT.write_text(json.dumps(report, indent=2) + "\n")
-    table("stage, one core", report["stages"])
-    table("client, one emulator", report["clients"])
-    print()
-    for name, ratio in report["ratios"].items():
-        print(f"{name:44}{ratio:>8}")
+    print(table("stage, one core", report["stages"]), end="\n\n")
+    print(table("client, one emulator", report["clients"]), end="\n\n")
+    print(tabulate(report["ratios"].items(), ["CPU per event", "times ours"]))
     paced = report["pacing"]
     print(f"\npacing, {paced['events_per_s']} events/s: off by p50 {paced['p50_ms']} ms, p99 {paced['p99_ms']} ms")
     print(f"\n{OUT.relative_to(ROOT)}")

@@ -24,7 +24,7 @@ from evaluation.lab import survey
 from evaluation.mixture import Mixture
 from evaluation.rules import limits, rule_names
 from evaluation.scenarios import load
-from simulator.traffic.generate import Traffic, write
+from simulator.traffic.generate import TrafficOptions, write
 from simulator.traffic.source import Source
 
 TUTORIAL, TUTORIAL_RULE = "tutorial", Path(__file__).parent / "tutorial.sql"
@@ -225,7 +225,7 @@ def make_traffic(folder: Path) -> tuple[Path, Truth]:
     Nothing keeps these shoppers from exceeding a rule's threshold.
     """
     humans = folder / "humans.csv"
-    write(humans, EVENTS, HOURS, SEED, START, Traffic(burst_limit=1_000))
+    write(humans, EVENTS, HOURS, SEED, START, TrafficOptions(burst_limit=1_000))
     return add_attackers([str(humans)], folder, ATTACKERS, SPARSE_ATTACKERS)
 
 

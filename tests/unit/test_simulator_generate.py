@@ -17,7 +17,16 @@ import pytest
 
 from simulator.traffic import generate
 from simulator.traffic.event import COLUMNS, event_time_at, parse, second_of
-from simulator.traffic.generate import HOURS, LAST_SECOND, WEEKDAYS, LookAlike, Traffic, endless_lines, lines, write
+from simulator.traffic.generate import (
+    HOURS,
+    LAST_SECOND,
+    WEEKDAYS,
+    LookAlike,
+    TrafficOptions,
+    endless_lines,
+    lines,
+    write,
+)
 from simulator.traffic.source import Source
 
 Event = dict[str, Any]
@@ -164,7 +173,7 @@ class TestBurst:
             "PURCHASE_SHARE": 0.2,
         }.items():
             monkeypatch.setattr(generate, name, value)
-        assert busiest(parsed(lines(5_000, 1.0, 1, START, Traffic(duplicate_share=0.3, checkout_items=5)))) == 5
+        assert busiest(parsed(lines(5_000, 1.0, 1, START, TrafficOptions(duplicate_share=0.3, checkout_items=5)))) == 5
 
     def test_a_returning_visitor_is_not_pressed_by_an_earlier_visit(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(generate, "KNOWN_VISITORS", 50)
@@ -184,12 +193,12 @@ class TestBurst:
 
     def test_larger_checkouts_are_possible_if_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(generate, "PURCHASE_SHARE", 0.1)
-        sizes = at_once(parsed(lines(5_000, 1.0, 1, START, Traffic(checkout_items=12))), "purchase")
+        sizes = at_once(parsed(lines(5_000, 1.0, 1, START, TrafficOptions(checkout_items=12))), "purchase")
         assert 5 < max(sizes.values()) <= 12
 
     def test_one_item_a_checkout_if_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(generate, "PURCHASE_SHARE", 0.1)
-        sizes = at_once(parsed(lines(5_000, 1.0, 1, START, Traffic(checkout_items=1))), "purchase")
+        sizes = at_once(parsed(lines(5_000, 1.0, 1, START, TrafficOptions(checkout_items=1))), "purchase")
         assert set(sizes.values()) == {1}
 
 
@@ -296,28 +305,28 @@ class TestLikeness:
 class TestChosenRates:
     @pytest.mark.parametrize("share", [0.0, 0.05, 0.5])
     def test_exact_duplicates(self, share: float) -> None:
-        rows = list(lines(5_000, 1.0, 1, START, Traffic(duplicate_share=share)))
+        rows = list(lines(5_000, 1.0, 1, START, TrafficOptions(duplicate_share=share)))
         assert 1 - len(set(rows)) / len(rows) == pytest.approx(share, rel=0.2)
 
     def test_tabs_make_no_duplicates(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(generate, "TABS_SHARE", 0.3)
-        rows = list(lines(5_000, 1.0, 1, START, Traffic(duplicate_share=0)))
+        rows = list(lines(5_000, 1.0, 1, START, TrafficOptions(duplicate_share=0)))
         assert len(set(rows)) == len(rows)
 
     def test_some_rows_come_more_than_twice(self) -> None:
-        times = Counter(Counter(lines(5_000, 1.0, 1, START, Traffic(duplicate_share=0.05))).values())
+        times = Counter(Counter(lines(5_000, 1.0, 1, START, TrafficOptions(duplicate_share=0.05))).values())
         assert times[2] > times[3] > 0
 
     @pytest.mark.parametrize(
         ("traffic", "shortest", "longest", "share"),
         [
-            (Traffic(unsorted_share=0.2), 1, 5, 0.2),
-            (Traffic(unsorted_share=0.2, unsorted_s=2), 1, 2, 0.2),
-            (Traffic(late_share=0.02, late_s=120), 6, 120, 0.02),
-            (Traffic(late_share=0.02, late_s=30, unsorted_s=20), 21, 30, 0.02),
+            (TrafficOptions(unsorted_share=0.2), 1, 5, 0.2),
+            (TrafficOptions(unsorted_share=0.2, unsorted_s=2), 1, 2, 0.2),
+            (TrafficOptions(late_share=0.02, late_s=120), 6, 120, 0.02),
+            (TrafficOptions(late_share=0.02, late_s=30, unsorted_s=20), 21, 30, 0.02),
         ],
     )
-    def test_rows_out_of_order(self, traffic: Traffic, shortest: int, longest: int, share: float) -> None:
+    def test_rows_out_of_order(self, traffic: TrafficOptions, shortest: int, longest: int, share: float) -> None:
         ordered = list(lines(5_000, 0.15, 1, START))
         rows = list(lines(5_000, 0.15, 1, START, traffic))
         assert rows != ordered
@@ -345,7 +354,7 @@ class TestChosenRates:
     )
     def test_nonsense_is_refused(self, arguments: dict[str, float], message: str) -> None:
         with pytest.raises(ValueError, match=f"^{message}$"):
-            Traffic(**arguments)
+            TrafficOptions(**arguments)
 
 
 class TestLookAlike:

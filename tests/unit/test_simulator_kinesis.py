@@ -31,20 +31,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from simulator.sending import kinesis
+from simulator.sending import writer as writer_module
 from simulator.sending.aggregate import MAX_AGGREGATE_BYTES, MAX_PACKED_BYTES, Aggregator
-from simulator.sending.kinesis import (
-    MAX_ATTEMPTS,
-    THROTTLED,
-    Rate,
-    Records,
-    SendError,
-    Stream,
-    Writer,
-    connect,
-    explain,
-)
+from simulator.sending.errors import THROTTLED, SendError, explain
+from simulator.sending.kinesis import Stream, connect
+from simulator.sending.rate import Rate
 from simulator.sending.sinks import AggregatingSink, StreamSink, to_records
+from simulator.sending.writer import MAX_ATTEMPTS, Records, Writer
 
 MIB = 1024**2
 LAST_HASH_KEY = 2**128 - 1
@@ -54,6 +47,7 @@ class FakeStream:
     """A Kinesis stream that refuses the entries that `refuse(call number, entry)` names."""
 
     name = "one"
+    throttled_calls = 0
 
     def __init__(
         self, refuse: Callable[[int, str], bool] = lambda call, entry: False, error_code: str = THROTTLED
@@ -110,7 +104,11 @@ def test_batches_hold_500_records() -> None:
     assert [len(call) for call in stream.calls] == [500, 500, 200]
     assert stream.stored == [str(number) for number in range(1200)]
     assert ledger.tags == list(range(1200))
-    assert (ledger.writer.put_events, ledger.writer.acknowledged_events, ledger.writer.retries) == (1200, 1200, 0)
+    assert (
+        ledger.writer.counts.put_events,
+        ledger.writer.counts.acknowledged_events,
+        ledger.writer.counts.retries,
+    ) == (1200, 1200, 0)
     assert ledger.pauses == []
 
 
@@ -137,7 +135,7 @@ def test_record_that_no_stream_takes_is_an_error() -> None:
     writer.put(Records(["0"], ["k"], [MIB]))
     with pytest.raises(ValueError, match="a record of 1048577 bytes with its key, allowed are 1048576"):
         writer.put(Records(["1"], ["k"], [MIB + 1]))
-    assert (stream.stored, writer.acknowledged_events) == (["0"], 1)
+    assert (stream.stored, writer.counts.acknowledged_events) == (["0"], 1)
 
 
 def test_nothing_to_put_calls_nobody() -> None:
@@ -150,7 +148,7 @@ def test_aggregated_events_are_counted_not_their_records() -> None:
     stream = FakeStream(lambda call, entry: (call, entry) == (1, "b"))
     writer = Writer(stream, sleep=lambda seconds: None)
     writer.put(Records(["a", "b"], ["0", "1"], [9, 9], [10, 7]))
-    assert (writer.put_events, writer.acknowledged_events, writer.retries) == (17, 17, 1)
+    assert (writer.counts.put_events, writer.counts.acknowledged_events, writer.counts.retries) == (17, 17, 1)
 
 
 def test_only_refused_entries_are_repeated_in_their_order() -> None:
@@ -159,7 +157,7 @@ def test_only_refused_entries_are_repeated_in_their_order() -> None:
     ledger.put(0, 1, 2, 3, 4)
     assert stream.calls == [["0", "1", "2", "3", "4"], ["1", "3", "4"], ["3"]]
     assert ledger.tags == [0, 2, 1, 4, 3]
-    assert (ledger.writer.retries, ledger.writer.acknowledged_events) == (4, 5)
+    assert (ledger.writer.counts.retries, ledger.writer.counts.acknowledged_events) == (4, 5)
     assert len(ledger.pauses) == 2
 
 
@@ -190,7 +188,7 @@ def test_refused_entries_that_later_ones_of_their_key_overtake_are_counted(
     stream = FakeStream(lambda call, entry: (call, int(entry)) in refused)
     writer = Writer(stream, sleep=lambda seconds: None)
     writer.put(numbered(range(5), lambda number: "odd" if number % 2 else "even"))
-    assert writer.overtakings == overtakings
+    assert writer.counts.overtakings == overtakings
 
 
 def test_strict_order_puts_a_key_into_a_batch_once() -> None:
@@ -214,22 +212,22 @@ def test_under_random_refusals_everything_arrives_exactly_once(
     stream = FakeStream(lambda call, entry: call % 15 != 0 and chance.random() < share)
     ledger = Ledger(stream, strict_order=strict_order)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kinesis, "MAX_BATCH_RECORDS", batch)
+        patch.setattr(writer_module, "MAX_BATCH_RECORDS", batch)
         ledger.writer.put(numbered(range(len(keys)), keys.__getitem__))
     assert sorted(map(int, stream.stored)) == sorted(ledger.tags) == list(range(len(keys)))
     assert max(map(len, stream.calls), default=0) <= batch
-    assert ledger.writer.acknowledged_events == ledger.writer.put_events == len(keys)
-    assert ledger.writer.retries == sum(map(len, stream.calls)) - len(keys)
+    assert ledger.writer.counts.acknowledged_events == ledger.writer.counts.put_events == len(keys)
+    assert ledger.writer.counts.retries == sum(map(len, stream.calls)) - len(keys)
     order = defaultdict(list)
     for number in ledger.tags:
         order[keys[number]].append(number)
     if strict_order:
-        assert ledger.writer.overtakings == 0
+        assert ledger.writer.counts.overtakings == 0
         assert all(numbers == sorted(numbers) for numbers in order.values())
     overtaken = sum(
         any(later > one for later in numbers[:at]) for numbers in order.values() for at, one in enumerate(numbers)
     )
-    assert ledger.writer.overtakings == overtaken
+    assert ledger.writer.counts.overtakings == overtaken
 
 
 def test_pauses_grow_up_to_five_seconds() -> None:
@@ -263,6 +261,7 @@ class LimitedStream:
     """
 
     name = "limited"
+    throttled_calls = 0
     shards = 4
 
     def __init__(self, place: Callable[[str], tuple[int, int]], saves: bool) -> None:
@@ -316,8 +315,8 @@ class TestRate:
         for _ in range(960):
             keys = [str(users.randrange(5000)) for _ in range(500)]
             writer.put(Records(keys, keys, [300] * 500))
-        assert writer.acknowledged_events == writer.put_events == 480_000
-        assert writer.retries == stream.refused
+        assert writer.counts.acknowledged_events == writer.counts.put_events == 480_000
+        assert writer.counts.retries == stream.refused
         return stream
 
     def aggregated(self, saves: bool) -> LimitedStream:
@@ -336,7 +335,7 @@ class TestRate:
             size = sink.batch_events
             sink.put(pl.Series(["x" * 1200] * size), pl.Series([str(users.randrange(5000)) for _ in range(size)]))
             events += size
-        assert writer.acknowledged_events == writer.put_events == events
+        assert writer.counts.acknowledged_events == writer.counts.put_events == events
         stream.taken_share = events * 1200 / (4 * MIB * stream.seconds)
         return stream
 
@@ -372,8 +371,6 @@ class TestRate:
 
     def test_throttled_calls_that_boto3_repeated_count_too(self) -> None:
         class Throttled(FakeStream):
-            throttled_calls = 0
-
             def put_records(self, entries: Sequence[str]) -> list[dict[str, Any]]:
                 self.throttled_calls += len(self.calls) == 3
                 return super().put_records(entries)
@@ -455,7 +452,7 @@ def test_what_is_refused_to_the_end_is_an_error_with_the_next_step() -> None:
     )
     assert len(stream.calls) == 1 + MAX_ATTEMPTS, "the first call got something through"
     assert ledger.tags == [0, 2]
-    assert (ledger.writer.put_events, ledger.writer.acknowledged_events) == (4, 2)
+    assert (ledger.writer.counts.put_events, ledger.writer.counts.acknowledged_events) == (4, 2)
 
 
 def test_call_that_fails_acknowledges_nothing() -> None:
@@ -466,7 +463,7 @@ def test_call_that_fails_acknowledges_nothing() -> None:
     ledger = Ledger(Gone())
     with pytest.raises(SendError):
         ledger.put(1)
-    assert (ledger.tags, ledger.writer.put_events, ledger.writer.acknowledged_events) == ([], 1, 0)
+    assert (ledger.tags, ledger.writer.counts.put_events, ledger.writer.counts.acknowledged_events) == ([], 1, 0)
 
 
 @pytest.fixture
@@ -831,7 +828,12 @@ class TestSinks:
         now[0] = 10.0
         assert hash_keys() == {"0", str(2**127)}
         assert looked == [0.0, 10.0]
-        assert (sink.put_events, sink.acknowledged_events, sink.retries, sink.overtakings) == (150, 150, 0, 0)
+        assert (
+            sink.counts.put_events,
+            sink.counts.acknowledged_events,
+            sink.counts.retries,
+            sink.counts.overtakings,
+        ) == (150, 150, 0, 0)
 
     def test_what_is_put_at_once_takes_about_a_second_where_the_stream_is_slow(self) -> None:
         now, per_s = 0.0, 1_000_000.0
@@ -924,3 +926,9 @@ def test_client_of_an_endpoint_that_is_no_url_is_an_error(monkeypatch: pytest.Mo
     monkeypatch.setenv("AWS_ENDPOINT_URL", "nowhere")
     with pytest.raises(SendError, match="Invalid endpoint: nowhere"):
         connect()
+
+
+def test_client_comes_from_the_factory_that_is_given() -> None:
+    asked = []
+    assert connect(lambda service, **options: asked.append((service, *options)) or "client") == "client"
+    assert asked == [("kinesis", "config")]

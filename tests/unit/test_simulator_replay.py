@@ -6,6 +6,7 @@ from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from functools import partial
 from itertools import count, pairwise
 from pathlib import Path
@@ -19,20 +20,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.sending import replay as replay_module
-from simulator.sending.kinesis import SendError, Writer
-from simulator.sending.replay import (
-    Pace,
-    Replay,
-    Resume,
-    ResumeError,
-    Selection,
-    Summary,
-    TooManyMalformed,
-    write_ledger,
-)
-from simulator.sending.sinks import AggregatingSink, StreamSink
+from simulator.sending.errors import SendError
+from simulator.sending.pace import Pace
+from simulator.sending.replay import Plan, Replay, Summary, TooManyMalformed
+from simulator.sending.resume import Resume, ResumeError
+from simulator.sending.selection import Selection
+from simulator.sending.sinks import AggregatingSink, StreamSink, write_ledger
+from simulator.sending.writer import Writer
 from simulator.traffic import source as source_module
-from simulator.traffic.attack import Attack
+from simulator.traffic.bots import BurstBots
 from simulator.traffic.event import COLUMNS, event_id, event_time_at, second_of
 from simulator.traffic.generate import LookAlike
 from simulator.traffic.source import Malformed, Source
@@ -64,6 +60,7 @@ class Stream:
     """Keeps what came, and when; `refuse` says of a call's number and a position whether that entry is refused."""
 
     name = "one"
+    throttled_calls = 0
 
     def __init__(self, clock: Clock, refuse: Callable[[int, int], bool] = lambda call, position: False) -> None:
         self.clock = clock
@@ -86,6 +83,11 @@ class Stream:
         return answers
 
 
+def plan(options: dict[str, Any]) -> Plan:
+    """Takes the fields of Plan out of a replay's options, and returns it."""
+    return Plan(**{one.name: options.pop(one.name) for one in fields(Plan) if one.name in options})
+
+
 class Run:
     """A replay of a file with fakes around it."""
 
@@ -101,6 +103,7 @@ class Run:
         self.replay = Replay(
             Source(path, limit),
             self.sink,
+            plan(options),
             malformed=self.malformed.append,
             clock=self.clock,
             progress=self.progress,
@@ -198,10 +201,10 @@ def test_time_lost_to_throttling_is_caught_up(file) -> None:
 
 
 def test_summary_counts_each_thing_once(file) -> None:
-    attack = Attack(2, seed=1)
-    run = Run(file(0, "bad", 5, 3600, "worse"), attack=attack, refuse=lambda call, position: (call, position) == (1, 0))
+    bots = BurstBots(2, seed=1)
+    run = Run(file(0, "bad", 5, 3600, "worse"), bots=bots, refuse=lambda call, position: (call, position) == (1, 0))
     summary = run.replay.run()
-    injected = sum(label["event_count"] for label in attack.labels())
+    injected = sum(label["event_count"] for label in bots.labels())
     assert injected >= 2 * 8
     assert summary.as_dict() == {
         "input_rows": 5,
@@ -218,75 +221,75 @@ def test_summary_counts_each_thing_once(file) -> None:
 
 
 def test_bots_are_mixed_in_with_times_of_the_same_clock(file) -> None:
-    attack = Attack(1, seed=1)
-    run = Run(file(0, 5), attack=attack, time="now")
+    bots = BurstBots(1, seed=1)
+    run = Run(file(0, 5), bots=bots, time="now")
     run.replay.run()
-    bot = [event for event in run.stream.events if event["user_id"] == attack.bots[0].user_id]
+    bot = [event for event in run.stream.events if event["user_id"] == bots.bots[0].user_id]
     assert {event["txn_timestamp"] for event in bot} == {"2026-11-23T12:00:06.250Z"}
     assert {event["event_time"] for event in bot} == {"2019-10-01 00:00:06 UTC"}
 
 
-def labelled(run: Run, attack: Attack) -> None:
+def labelled(run: Run, bots: BurstBots) -> None:
     """Asserts that labels and count are of what is in the stream, and of nothing else."""
     sent = Counter(event["user_id"] for event in run.stream.events if event["user_id"] > 10**11)
-    assert {label["user_id"]: label["event_count"] for label in attack.labels()} == sent
+    assert {label["user_id"]: label["event_count"] for label in bots.labels()} == sent
     assert run.replay.summary().injected_events == sent.total()
-    for label in attack.labels():
+    for label in bots.labels():
         times = [event["event_time"] for event in run.stream.events if event["user_id"] == label["user_id"]]
         assert (label["started_at"], label["ended_at"]) == (min(times), max(times))
 
 
 class TestLabels:
     def test_bots_outside_of_start_and_until_are_not_labelled(self, file) -> None:
-        attack = Attack(6, seed=1)
+        bots = BurstBots(6, seed=1)
         # The third bot, of six over a hundred rows, comes after the 50th and takes nine seconds.
-        run = Run(file(*range(100)), attack=attack, selection=Selection(START + 20, START + 54))
+        run = Run(file(*range(100)), bots=bots, selection=Selection(START + 20, START + 54))
         run.replay.run()
-        labelled(run, attack)
-        bots = [bot for bot in attack.bots if bot.seconds]
-        assert 0 < len(bots) < 6
-        assert max(second for bot in bots for second in bot.seconds) < START + 54
+        labelled(run, bots)
+        sent = [bot for bot in bots.bots if bot.seconds]
+        assert 0 < len(sent) < 6
+        assert max(second for bot in sent for second in bot.seconds) < START + 54
 
     def test_parts_label_their_own_bots(self, file) -> None:
         path, users = file(*range(100)), []
         for part in (1, 2):
-            attack = Attack(9, seed=1)
-            run = Run(path, attack=attack, selection=Selection(part=(part, 2)))
+            bots = BurstBots(9, seed=1)
+            run = Run(path, bots=bots, selection=Selection(part=(part, 2)))
             run.replay.run()
-            labelled(run, attack)
-            users.append({label["user_id"] for label in attack.labels()})
+            labelled(run, bots)
+            users.append({label["user_id"] for label in bots.labels()})
         assert all(users)
         assert not users[0] & users[1]
         assert len(users[0] | users[1]) == 9
 
     def test_bots_after_an_interrupt_are_not_labelled(self, file) -> None:
-        attack = Attack(4, seed=1)
-        run = Run(file(*range(3000)), attack=attack, stopped=lambda: run.stream.calls >= 4)
+        bots = BurstBots(4, seed=1)
+        run = Run(file(*range(3000)), bots=bots, stopped=lambda: run.stream.calls >= 4)
         run.replay.run()
-        labelled(run, attack)
-        assert 0 < len(attack.labels()) < 4
+        labelled(run, bots)
+        assert 0 < len(bots.labels()) < 4
 
     def test_what_an_earlier_replay_sent_is_labelled_by_the_one_that_goes_on(self, file, tmp_path: Path) -> None:
         path, stored = file(*range(40)), []
         with pytest.raises(Killed):
-            resumable(path, tmp_path / "state", MortalStream(stored, 12, False), attack=Attack(4, seed=1))[0].run()
-        attack, stream = Attack(4, seed=1), Stream(Clock())
-        summary = resumable(path, tmp_path / "state", stream, attack=attack)[0].run()
+            resumable(path, tmp_path / "state", MortalStream(stored, 12, False), bots=BurstBots(4, seed=1))[0].run()
+        bots, stream = BurstBots(4, seed=1), Stream(Clock())
+        summary = resumable(path, tmp_path / "state", stream, bots=bots)[0].run()
         assert summary.skipped_events > 20
         sent = Counter(event["user_id"] for event in stored + stream.events if event["user_id"] > 10**11)
-        assert {label["user_id"]: label["event_count"] for label in attack.labels()} == sent
+        assert {label["user_id"]: label["event_count"] for label in bots.labels()} == sent
         assert len(sent) == 4
         assert 40 + summary.injected_events == summary.skipped_events + summary.sent_events
 
 
 def test_bots_are_mixed_into_made_traffic_that_ends(tmp_path: Path) -> None:
     made = LookAlike(5000, 1, START, limit=700)
-    attack = Attack(3, seed=1)
-    run = Run(tmp_path, attack=attack)
+    bots = BurstBots(3, seed=1)
+    run = Run(tmp_path, bots=bots)
     run.replay._source = made
     summary = run.replay.run()
-    labelled(run, attack)
-    assert (summary.input_rows, len(attack.labels())) == (700, 3)
+    labelled(run, bots)
+    assert (summary.input_rows, len(bots.labels())) == (700, 3)
     assert summary.sent_events == 700 + summary.injected_events
     shoppers = [event for event in run.stream.events if event["user_id"] < 10**11]
     plain = Run(tmp_path)
@@ -296,7 +299,7 @@ def test_bots_are_mixed_into_made_traffic_that_ends(tmp_path: Path) -> None:
 
 
 def test_ledger_holds_the_id_of_each_event_in_the_stream(file) -> None:
-    run = Run(file(*range(700)), time="now", attack=Attack(3, seed=1))
+    run = Run(file(*range(700)), time="now", bots=BurstBots(3, seed=1))
     run.replay.run()
     assert run.acknowledged() == [event_id(event) for event in run.stream.events]
     assert len(set(run.acknowledged())) == len(run.stream.events) > 700
@@ -307,7 +310,7 @@ def test_error_leaves_a_ledger_and_a_summary_that_are_true(file) -> None:
     with pytest.raises(SendError):
         run.replay.run()
     assert run.acknowledged() == [event_id(event) for event in run.stream.events]
-    assert (len(run.stream.events), run.replay.summary().sent_events, run.sink.put_events) == (400, 400, 500)
+    assert (len(run.stream.events), run.replay.summary().sent_events, run.sink.counts.put_events) == (400, 400, 500)
 
 
 def test_file_without_events_sends_nothing(file) -> None:
@@ -322,7 +325,9 @@ class TestStopped:
         clock = Clock(on_sleep=lambda: came.append(True))
         run = Run(file(0, 0, 3600), clock, pace=Pace(1.0), stopped=lambda: bool(came))
         summary = run.replay.run()
-        assert len(run.stream.events) == len(run.acknowledged()) == summary.sent_events == run.sink.put_events == 2
+        assert (
+            len(run.stream.events) == len(run.acknowledged()) == summary.sent_events == run.sink.counts.put_events == 2
+        )
         assert clock.seconds <= 0.2, "it must be heard at once"
 
     def test_at_full_speed_it_is_heard_after_the_batch_that_was_begun(self, file) -> None:
@@ -333,7 +338,13 @@ class TestStopped:
             stopped=lambda: bool(came),
         )
         summary = run.replay.run()
-        assert len(run.stream.events) == len(run.acknowledged()) == summary.sent_events == run.sink.put_events == 1000
+        assert (
+            len(run.stream.events)
+            == len(run.acknowledged())
+            == summary.sent_events
+            == run.sink.counts.put_events
+            == 1000
+        )
 
     @pytest.mark.parametrize(
         "options",
@@ -345,9 +356,9 @@ class TestStopped:
         assert run.replay.run().sent_events == 0
 
     def test_while_looking_for_places_for_the_bots_nothing_is_sent(self, file) -> None:
-        run = Run(file(0, 1, 2), attack=Attack(1, seed=1), stopped=lambda: True)
+        run = Run(file(0, 1, 2), bots=BurstBots(1, seed=1), stopped=lambda: True)
         assert run.replay.run().sent_events == 0
-        assert (run.stream.calls, run.sink.put_events) == (0, 0)
+        assert (run.stream.calls, run.sink.counts.put_events) == (0, 0)
 
 
 def test_progress_tells_rate_lag_and_retries_once_a_second(file) -> None:
@@ -394,7 +405,7 @@ def test_where_the_sink_packs_events_they_wait_a_moment_for_others(file, pace: P
     clock = Clock()
     stream = Stream(clock)
     sink = LingeringSink(Writer(stream, sleep=clock.sleep))
-    Replay(Source(file(*range(8))), sink, pace=pace, clock=clock, progress=io.StringIO()).run()
+    Replay(Source(file(*range(8))), sink, Plan(pace=pace), clock=clock, progress=io.StringIO()).run()
     assert stream.seconds == pytest.approx(sent)
     assert stream.calls == len(set(sent))
 
@@ -523,12 +534,12 @@ class TestLoop:
 
 
 class TestTooManyMalformed:
-    @pytest.mark.parametrize("attack", [False, True])
-    def test_stops_in_the_middle(self, file, monkeypatch: pytest.MonkeyPatch, attack: bool) -> None:
+    @pytest.mark.parametrize("with_bots", [False, True])
+    def test_stops_in_the_middle(self, file, monkeypatch: pytest.MonkeyPatch, with_bots: bool) -> None:
         monkeypatch.setattr(source_module, "CHUNK_BYTES", 10_000)
         monkeypatch.setattr(replay_module, "MIXED_BLOCK", 500)
         rows = [*range(1000), *["bad"] * 30, *range(1000)]
-        run = Run(file(*rows), max_malformed=0.01, attack=Attack(1, seed=1) if attack else None)
+        run = Run(file(*rows), max_malformed=0.01, bots=BurstBots(1, seed=1) if with_bots else None)
         with pytest.raises(TooManyMalformed) as raised:
             run.replay.run()
         summary = run.replay.summary()
@@ -554,17 +565,19 @@ class TestTooManyMalformed:
                 run.replay.run()
             assert run.stream.calls == 0
 
-    @pytest.mark.parametrize("attack", [False, True])
+    @pytest.mark.parametrize("with_bots", [False, True])
     @pytest.mark.parametrize("chunk_bytes", [100, 1 << 22])
     def test_of_a_small_file_nothing_is_sent_before_all_of_it_is_read(
-        self, file, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int, attack: bool
+        self, file, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int, with_bots: bool
     ) -> None:
         monkeypatch.setattr(source_module, "CHUNK_BYTES", chunk_bytes)
         monkeypatch.setattr(replay_module, "MIXED_BLOCK", 10)
-        run = Run(file(*range(300), *["bad"] * 600), max_malformed=0.5, attack=Attack(1, seed=1) if attack else None)
+        run = Run(
+            file(*range(300), *["bad"] * 600), max_malformed=0.5, bots=BurstBots(1, seed=1) if with_bots else None
+        )
         with pytest.raises(TooManyMalformed) as raised:
             run.replay.run()
-        assert (run.stream.calls, run.sink.put_events, len(run.malformed)) == (0, 0, 600)
+        assert (run.stream.calls, run.sink.counts.put_events, len(run.malformed)) == (0, 0, 600)
         assert str(raised.value) == (
             "600 of the first 900 rows are malformed, allowed is a share of 0.5; see why in the --malformed file, or "
             "allow more with --max-malformed"
@@ -614,7 +627,9 @@ def resumable(path: Path, state: Path, stream: Stream, **options: Any) -> tuple[
     clock = options.pop("clock", None) or Clock()
     sink = SmallSink(Writer(stream, sleep=lambda seconds: None))
     resume = Resume(state, {"data": "a", "seed": options.pop("seed", 1)})
-    return Replay(Source(path), sink, resume=resume, clock=clock, progress=io.StringIO(), **options), clock
+    return Replay(
+        Source(path), sink, plan(options), resume=resume, clock=clock, progress=io.StringIO(), **options
+    ), clock
 
 
 class TestResume:
@@ -639,15 +654,15 @@ class TestResume:
             for number, (call, after) in enumerate([*kills, (10**9, False)]):
                 clock = Clock()
                 clock.seconds = 1000.0 * number  # each begins later
-                attack = Attack(bots, seed=1) if bots and events else None
+                mixed_in = BurstBots(bots, seed=1) if bots and events else None
                 replay, _ = resumable(
-                    path, state, MortalStream(stored, call, after), time=mode, attack=attack, clock=clock
+                    path, state, MortalStream(stored, call, after), time=mode, bots=mixed_in, clock=clock
                 )
                 try:
                     summary = replay.run()
                 except Killed:
                     deaths += after
-            whole = Run(path, time=mode, attack=Attack(bots, seed=1) if bots and events else None)
+            whole = Run(path, time=mode, bots=BurstBots(bots, seed=1) if bots and events else None)
             whole.replay.run()
         expected = [json.dumps(event) for event in whole.stream.events]
         came = Counter(json.dumps(event) for event in stored)
@@ -706,6 +721,7 @@ class TestResume:
             """Takes 1 MB/s."""
 
             name = "slow"
+            throttled_calls = 0
 
             def put_records(self, entries: Sequence[str]) -> list[dict[str, Any]]:
                 clock.seconds += len(entries) / 20

@@ -20,7 +20,16 @@ from moto import mock_aws
 
 from simulator.traffic import source as source_module
 from simulator.traffic.event import encode_head, second_of
-from simulator.traffic.source import BLOCK, CHUNK_BYTES, MAX_ROW_BYTES, PLAIN_ROW, Malformed, Source, SourceError
+from simulator.traffic.source import (
+    BLOCK,
+    CHUNK_BYTES,
+    MAX_ROW_BYTES,
+    PLAIN_ROW,
+    Malformed,
+    Source,
+    SourceError,
+    split_data,
+)
 
 REAL = Path(__file__).parents[3] / "shared/data/2019-Oct-head-17k.csv.gz"
 HEADER = b"event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session\n"
@@ -609,3 +618,65 @@ class TestRealSample:
                 window.popleft()
             busiest = max(busiest, len(window))
         assert busiest == 5
+
+
+class TestSplitData:
+    """The one string that `make` passes as DATA."""
+
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("a.csv", "b.csv.gz", "with space.csv", "a.csv b.csv.gz"):
+            (tmp_path / name).touch()
+        (tmp_path / "sub").mkdir()
+        (tmp_path / "sub" / "c.csv").touch()
+        monkeypatch.chdir(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("text", "names"),
+        [
+            ("a.csv", ["a.csv"]),
+            ("sub", ["sub"]),
+            ("*.csv", ["*.csv"]),
+            ("**/c.csv", ["**/c.csv"]),
+            ("s3://bucket/prefix/", ["s3://bucket/prefix/"]),
+            ("a.csv sub s3://bucket/x.csv", ["a.csv", "sub", "s3://bucket/x.csv"]),
+            ("with space.csv", ["with space.csv"]),
+            ("'with space.csv' a.csv", ["with space.csv", "a.csv"]),
+            ("a.csv b.csv.gz", ["a.csv b.csv.gz"]),  # a path that exists is taken whole
+        ],
+    )
+    def test_what_it_names(self, text: str, names: list[str]) -> None:
+        assert split_data(text) == names
+
+    @pytest.mark.parametrize(
+        ("text", "named"),
+        [("missing.csv", "missing.csv"), ("a.csv missing.csv", "missing.csv"), ("*.txt", "*.txt"), ("", "")],
+    )
+    def test_what_is_not_there_is_named(self, text: str, named: str) -> None:
+        with pytest.raises(SourceError) as raised:
+            split_data(text)
+        assert str(raised.value) == (
+            f"DATA is {named!r}, which is no file: give the path of a .csv, .csv.gz or .csv.zip, a folder, a glob "
+            "or an s3:// address, or several of them separated by spaces"
+        )
+
+    def test_quote_without_an_end(self) -> None:
+        with pytest.raises(
+            SourceError, match="No closing quotation; separate inputs by spaces, and quote what holds one"
+        ):
+            split_data("a.csv 'b")
+
+
+def test_objects_are_read_with_the_client_that_is_given() -> None:
+    with mock_aws():
+        s3 = boto3.client("s3", region_name="us-east-1", aws_access_key_id="1", aws_secret_access_key="1")
+        s3.create_bucket(Bucket="one")
+        s3.put_object(Bucket="one", Key="2019/a.csv", Body=b"2019-10-01 00:00:00 UTC,view,1,2,,,3.00,4,s\n")
+        asked: list[str] = []
+
+        def create(service: str, **options: Any) -> Any:
+            asked.append(service)
+            return s3
+
+        assert [event["product_id"] for event in Source("s3://one/2019/", create_client=create).events()] == [1]
+    assert set(asked) == {"s3"}

@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from simulator.__main__ import main
+from shopstream.app import run
 from simulator.sending import upload as upload_module
 from simulator.sending.upload import UploadError, send, uploads
 from simulator.traffic.event import COLUMNS
@@ -50,7 +50,7 @@ def body(s3: Any, key: str) -> bytes:
 
 
 def test_the_file_its_text_and_a_sample_are_put_in_their_places(s3: Any, month: Path) -> None:
-    assert main(["upload", str(month), "--bucket", "raw"]) == 0
+    assert run(["upload", str(month), "--bucket", "raw"]) == 0
     assert [entry["Key"] for entry in s3.list_objects_v2(Bucket="raw")["Contents"]] == sorted(PLACES)
     assert body(s3, PLACES[0]) == month.read_bytes()
     assert body(s3, PLACES[1]) == b"".join(TEXT.splitlines(keepends=True)[:1_001])
@@ -58,7 +58,7 @@ def test_the_file_its_text_and_a_sample_are_put_in_their_places(s3: Any, month: 
 
 
 def test_what_is_there_already_is_not_sent_again(s3: Any, month: Path) -> None:
-    first, *_ = uploads(month)
+    first, *_ = uploads(str(month))
     assert send(s3, "raw", first) is True
     said: list[str] = []
     assert send(s3, "raw", first, said.append) is False
@@ -69,7 +69,7 @@ def test_another_file_of_that_name_replaces_it(s3: Any, tmp_path: Path) -> None:
     file = tmp_path / "2019-Nov.csv.gz"
     for rows in (1, 2):
         file.write_bytes(gzip.compress(TEXT[: TEXT.index(b"\n") + 1] + f"{ROW}\n".encode() * rows))
-        first, *_ = uploads(file)
+        first, *_ = uploads(str(file))
         assert send(s3, "raw", first) is True
         assert body(s3, first.key) == file.read_bytes()
 
@@ -80,7 +80,7 @@ def test_a_broken_upload_goes_on_with_the_parts_that_are_missing(
     monkeypatch.setattr(upload_module, "PART_BYTES", 5 * 1024**2)
     file = tmp_path / "2019-Nov.csv"
     file.write_bytes(TEXT * 80)  # three parts
-    first, *_ = uploads(file)
+    first, *_ = uploads(str(file))
     sent: list[int] = []
 
     class Breaking:
@@ -99,7 +99,7 @@ def test_a_broken_upload_goes_on_with_the_parts_that_are_missing(
             return s3.upload_part(**arguments)
 
     client = Breaking()
-    with pytest.raises(UploadError, match=f"s3://raw/{first.key}: .*broken.*; call again to go on"):
+    with pytest.raises(UploadError, match=f"s3://raw/{first.key}: .*broken.*; call again to continue"):
         send(client, "raw", first)
     assert send(client, "raw", first) is True
     assert sent == [1, 2, 3]
@@ -110,9 +110,9 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "other.csv"
     file.write_text("a,b\n1,2\n")
     with pytest.raises(SourceError, match="none of its first 1000 rows is an event of the data set"):
-        uploads(file)
+        uploads(str(file))
 
 
 def test_a_bucket_that_is_not_there_is_named(s3: Any, month: Path, capsys: pytest.CaptureFixture) -> None:
-    assert main(["upload", str(month), "--bucket", "none"]) == 1
+    assert run(["upload", str(month), "--bucket", "none"]) == 1
     assert "s3://none/" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""KPL's aggregates: many events in one Kinesis record, which costs fewer calls and fewer PUT payload units.
+"""Aggregates as of the KPL: many events in one Kinesis record, for fewer calls and fewer PUT payload units.
 
 https://docs.aws.amazon.com/streams/latest/dev/kinesis-kpl-concepts.html
 """
@@ -11,15 +11,15 @@ from hashlib import md5
 from aws_kinesis_agg import DIGEST_SIZE, MAGIC
 from aws_kinesis_agg.aggregator import messages_pb2
 
-from simulator.sending.kinesis import Records
+from simulator.sending.writer import Records
 
-# Two PUT payload units of 25 KB, however many bytes a KB is taken for; the KPL's own default is 51,200.
+# Two PUT payload units of 25 KB, whether a KB is 1,000 or 1,024 bytes. The KPL's own default is 51,200.
 MAX_AGGREGATE_BYTES = 50_000
 # Larger events are records of their own: with its key and hash key one would fill more than an aggregate.
 MAX_PACKED_BYTES = MAX_AGGREGATE_BYTES - 1_000
 
-# What an event takes beside its data, and a key beside its text, at most: tags of one byte; lengths below 2 ** 21, of
-# up to three; indexes below 2 ** 14, of up to two. (tag, length), (tag, key), (tag, hash key), (tag, length of data)
+# The most bytes of an event beside its data, and of a key beside its text: tags take one byte, lengths (below 2 ** 21)
+# up to three, indexes (below 2 ** 14) up to two. (tag, length), (tag, key), (tag, hash key), (tag, length of data)
 EVENT_BYTES = (1 + 3) + (1 + 2) + (1 + 1) + (1 + 3)
 KEY_BYTES = 1 + 3
 
@@ -27,11 +27,11 @@ KEY_BYTES = 1 + 3
 class Aggregator:
     """Packs events by the shard that they belong to.
 
-    Consumers throw away what is in an aggregate but whose own hash key is not in the shard: Flink's connector does so
-    without a word. So aggregate and events all carry the hash key at which their shard begins: wherever a reshard
-    sends the aggregate, its events belong there too.
+    Consumers drop an event in an aggregate if its own hash key is not in the shard; Flink's connector does so without a
+    log line. So the aggregate and its events all carry the hash key at which their shard begins: after a reshard, they
+    still belong to the same shard.
 
-    The library's message is filled here, not by its RecordAggregator, which takes several times as long: it counts
+    This class fills the library's message itself. The library's RecordAggregator takes several times as long: it counts
     each event's bytes exactly and copies each full aggregate.
     """
 
@@ -39,7 +39,7 @@ class Aggregator:
         self._starts = [first for first, _ in shards]
 
     def pack(self, events: Iterable[bytes], keys: Iterable[str]) -> Records:
-        """Records that hold all these events; within a shard, so also within a key, their order is kept."""
+        """Return records that hold all these events. Within a shard, so also within a key, their order is kept."""
         packed = _Packed()
         growing = [_Aggregate(str(first)) for first in self._starts]
         shards: dict[str, int] = {}
@@ -62,7 +62,7 @@ class Aggregator:
 
 
 class _Aggregate:
-    """The events of one record to be, all of the shard that begins at `hash_key`."""
+    """The events of a record in the making, all of the shard that begins at `hash_key`."""
 
     def __init__(self, hash_key: str) -> None:
         self.hash_key = hash_key
@@ -71,7 +71,7 @@ class _Aggregate:
         self._size = len(MAGIC) + DIGEST_SIZE + KEY_BYTES + len(hash_key)
 
     def add(self, event: bytes, key: str) -> bool:
-        """Whether there was room for the event; in an empty one there is for up to MAX_PACKED_BYTES."""
+        """Add the event if there is room, and return whether there was. An empty one has room for MAX_PACKED_BYTES."""
         size = self._size + EVENT_BYTES + len(event)
         index = self.keys.get(key)
         if index is None:
@@ -88,14 +88,17 @@ class _Aggregate:
         return True
 
     def data(self) -> bytes:
-        """https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md"""
+        """Return the record's data.
+
+        https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md
+        """
         self.message.partition_key_table.extend(self.keys)
         message = self.message.SerializeToString()
         return MAGIC + message + md5(message).digest()
 
 
 class _Packed:
-    """The parallel lists of Records, as they grow."""
+    """The parallel lists of Records, in the making."""
 
     def __init__(self) -> None:
         self.entries: list[str] = []

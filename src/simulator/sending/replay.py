@@ -1,97 +1,58 @@
-"""Source → selection → clock → writer: sends a file's events, at their own pace or as fast as it goes."""
+"""A replay: events from a source, selected, paced, with the times asked for, into a sink."""
 
-import json
 import sys
-import time
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from copy import copy
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal, TextIO
+from dataclasses import asdict, dataclass, field
+from typing import Any, TextIO
 
 import polars as pl
 
+from simulator.options import PartitionKey, TimeMode
+from simulator.sending.pace import Clock, Pace, Pacer
+from simulator.sending.progress import Progress
+from simulator.sending.resume import Resume
+from simulator.sending.selection import Selection
 from simulator.sending.sinks import Sink
-from simulator.traffic.attack import Attack
+from simulator.traffic.bots import BurstBots
 from simulator.traffic.generate import LookAlike
 from simulator.traffic.source import Malformed, Source, SourceError, from_events
 
-TimeMode = Literal["original", "now"]
-REPORT_EVERY_S = 1.0
-LONGEST_SLEEP_S = 0.2  # so that Ctrl-C is heard and progress shown during a gap
 MIXED_BLOCK = 20_000  # as many as the sinks take at once
-# A few bad rows at the start of a file do not say how the file is: so many are read before the first is sent.
-JUDGED_ROWS = 1_000
+# A few malformed rows at the start of a file say little about it: so many rows are read before the first is sent.
+CHECKED_ROWS = 1_000
 
 
 class TooManyMalformed(SourceError):
-    """More of the rows than allowed break the contract; the message says how many."""
-
-
-class ResumeError(SourceError):
-    """The file of an earlier replay does not fit this one; the message says how."""
-
-
-class Clock:
-    """The world's time; tests bring their own."""
-
-    def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
+    """More of the rows than allowed break the contract. The message says how many."""
 
 
 @dataclass(frozen=True)
-class Selection:
-    """Which events are sent. `start` and `until` in Unix seconds, until excluded; `part` (i, n): the users of one part
-    of n, by a hash of their id, so that n replays send everything once."""
+class Plan:
+    """What is sent, when, and with which times.
 
-    start: int | None = None
-    until: int | None = None
-    part: tuple[int, int] | None = None
+    With `time="now"` all times in the events are shifted by one offset, so that the first event happens now and the
+    gaps stay. Pace never changes them. With `loop` the source is sent again and again, each time moved to after the
+    last.
+    """
 
-    def in_time(self, block: pl.DataFrame) -> pl.DataFrame:
-        """The block's rows whose time is selected, whoever did them, in their order."""
-        if self.start is not None:
-            block = block.filter(pl.col("second") >= self.start)
-        if self.until is not None:
-            block = block.filter(pl.col("second") < self.until)
-        return block
-
-    def in_part(self, block: pl.DataFrame) -> pl.DataFrame:
-        """The block's rows of selected users, in their order."""
-        if self.part:
-            index, parts = self.part
-            block = block.filter(
-                pl.Series(
-                    [zlib.crc32(user.encode()) % parts == index - 1 for user in block["user_id"]], dtype=pl.Boolean
-                )
-            )
-        return block
-
-
-@dataclass(frozen=True)
-class Pace:
-    """When events are sent: with their own gaps divided by `speed`, or at `rate` events/s, or without waiting."""
-
-    speed: float | None = None
-    rate: float | None = None
+    selection: Selection = field(default_factory=Selection)
+    time: TimeMode = "original"
+    pace: Pace = field(default_factory=Pace)
+    loop: bool = False
+    partition_key: PartitionKey = "user_id"
+    max_malformed: float = 1.0  # share of the rows
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What one replay did: `sent_events` are those the stream acknowledged, `input_rows` excludes headers."""
+    """What one replay did."""
 
-    input_rows: int
+    input_rows: int  # without headers
     malformed_rows: int
     injected_events: int
     skipped_events: int  # acknowledged by the replay that this one resumes
-    sent_events: int
+    sent_events: int  # acknowledged by the stream
     retries: int
     overtakings: int
     seconds: float
@@ -100,92 +61,48 @@ class Summary:
         return asdict(self)
 
 
-class Resume:
-    """The file of `--resume`: how many events are acknowledged, in the order of sending, and of which replay.
-
-    It is written after each batch: a replay killed between a batch's acknowledgement and that repeats the batch.
-    """
-
-    def __init__(self, path: Path, what: dict[str, Any]) -> None:
-        self._path = path
-        self._what = what
-        self.acknowledged = 0
-        self.shift_ms: int | None = None
-        if path.exists():
-            try:
-                known = json.loads(path.read_text())
-                self.acknowledged, self.shift_ms = known["acknowledged"], known["shift_ms"]
-                other = [name for name, value in what.items() if known["what"][name] != value]
-            except (ValueError, KeyError, TypeError) as error:
-                raise ResumeError(f"{path}: not written by --resume ({error}); give another file") from error
-            if other:
-                names = ", ".join(other)
-                raise ResumeError(f"{path}: of a replay with other {names}; repeat its options, or give another file")
-
-    def save(self, acknowledged: int, shift_ms: int) -> None:
-        """Remembers them; a reader never sees half of it."""
-        fresh = self._path.with_name(f".{self._path.name}.new")
-        fresh.write_text(json.dumps({"acknowledged": acknowledged, "shift_ms": shift_ms, "what": self._what}))
-        fresh.replace(self._path)
-
-
 class Replay:
-    """One run over `source`. `run` may raise SourceError, AttackError or SendError; `summary` is right even then.
+    """One run over `source`, with `bots` mixed in.
 
-    Pace never changes the times *in* the events: with `time="now"` all are shifted by one offset, so the first happens
-    now and shoppers stay as quick as they were. With `loop` the source is sent for ever, each time moved to after the
-    last.
+    `malformed` is called with each malformed row. `stopped` says whether to end early.
     """
 
     def __init__(
         self,
         source: Source | LookAlike,
         sink: Sink,
+        plan: Plan | None = None,
         *,
-        attack: Attack | None = None,
-        selection: Selection | None = None,
-        time: TimeMode = "original",
-        pace: Pace | None = None,
-        loop: bool = False,
-        partition_key: Literal["user_id", "category_id"] = "user_id",
+        bots: BurstBots | None = None,
         resume: Resume | None = None,
         malformed: Callable[[Malformed], None] = lambda row: None,
-        max_malformed: float = 1.0,
         stopped: Callable[[], bool] = lambda: False,
         clock: Clock | None = None,
         progress: TextIO = sys.stderr,
     ) -> None:
         self._source = source
         self._sink = sink
-        self._attack = attack
-        self._selection = selection or Selection()
-        self._time = time
-        self._pace = pace or Pace()
-        self._loop = loop
-        self._partition_key = partition_key
+        self._plan = plan or Plan()
+        self._bots = bots
         self._resume = resume
         self._malformed = malformed
-        self._max_malformed = max_malformed
         self._stopped = stopped
         self._clock = clock or Clock()
-        self._progress = progress
+        self._progress = Progress(progress, self._clock.monotonic)
+        self._pacer = Pacer(self._plan.pace, self._clock)
         self._malformed_rows = 0
-        self._input_rows = 0
+        self._earlier_rows = 0  # of the passes before this one
         self._skip = resume.acknowledged if resume else 0
         self._skipped = 0
         self._shift_ms = 0
-        self._lag_s: float | None = None
-        self._started = self._reported = self._clock.monotonic()
-        self._reported_events = 0
 
     def run(self) -> Summary:
-        """Sends everything; after `stopped`, returns when what was begun is acknowledged."""
-        if self._attack:
-            survey = copy(self._source)  # whose rows are not the replay's
-            for _ in self._attack.survey(survey.events()):
-                self._report(f"looking for places for the bots: {survey.rows:,} rows")
-                if self._stopped():
-                    return self.summary()
+        """Send everything. After `stopped`, return when what was begun is acknowledged.
+
+        Raise SourceError, BotsError or SendError. `summary` is right even then.
+        """
+        if self._bots and not self._survey(self._bots):
+            return self.summary()
         for block, loop_s in self._blocks():
             skipped = min(self._skip, block.height)
             self._skip -= skipped
@@ -198,161 +115,152 @@ class Replay:
         return self.summary()
 
     def summary(self) -> Summary:
+        """Return what was done so far."""
+        counts = self._sink.counts
         return Summary(
-            input_rows=self._input_rows + self._source.rows,
+            input_rows=self._rows(),
             malformed_rows=self._malformed_rows,
-            injected_events=self._attack.sent_events if self._attack else 0,
+            injected_events=self._bots.sent_events if self._bots else 0,
             skipped_events=self._skipped,
-            sent_events=self._sink.acknowledged_events,
-            retries=self._sink.retries,
-            overtakings=self._sink.overtakings,
-            seconds=round(self._clock.monotonic() - self._started, 3),
+            sent_events=counts.acknowledged_events,
+            retries=counts.retries,
+            overtakings=counts.overtakings,
+            seconds=round(self._clock.monotonic() - self._progress.started, 3),
         )
 
+    def _rows(self) -> int:
+        return self._earlier_rows + self._source.rows
+
+    def _survey(self, bots: BurstBots) -> bool:
+        """Show the bots the whole source. Return False if the replay was stopped meanwhile."""
+        source = copy(self._source)  # whose rows do not count as read
+        for _ in bots.survey(source.events()):
+            self._progress.write(0, lambda *_: f"looking for places for the bots: {source.rows:,} rows")
+            if self._stopped():
+                return False
+        return True
+
     def _blocks(self) -> Iterator[tuple[pl.DataFrame, int]]:
-        """(block, seconds by which this pass is moved)."""
+        """Return the selected blocks, each with the seconds by which its pass is moved."""
         loop_s = 0
         while True:
-            first, last = None, None
-            for block in self._judged(self._one_pass()):
+            first: int | None = None
+            last = 0
+            for block in self._checked(self._one_pass()):
                 # Shift, pace and loop go by all users, so that the parts of one replay stay together.
-                block = self._selection.in_time(block)
+                block = self._plan.selection.in_time(block)
                 if block.height:
-                    seconds = block["second"]
-                    if first is None and not loop_s:
-                        self._begin(seconds[0])
-                    first = seconds.min() if first is None else min(first, seconds.min())
-                    last = seconds.max() if last is None else max(last, seconds.max())
-                yield self._selection.in_part(block), loop_s
-            if not self._loop or first is None:
+                    second = pl.col("second")
+                    begin, low, high = block.select(begin=second.first(), low=second.min(), high=second.max()).row(0)
+                    if first is None:
+                        if not loop_s:
+                            self._begin(begin)
+                        first, last = low, high
+                    first, last = min(first, low), max(last, high)
+                yield self._plan.selection.in_part(block), loop_s
+            if not self._plan.loop or first is None:
                 return
             loop_s += last - first + 1
-            self._input_rows += self._source.rows
+            self._earlier_rows += self._source.rows
 
     def _one_pass(self) -> Iterator[pl.DataFrame]:
-        if not self._attack:
+        if not self._bots:
             yield from self._source.blocks(self._keep)
             return
         # Event by event, since each bot has its place among them.
         events = []
-        for event in self._attack.mix(self._source.events(self._keep)):
+        for event in self._bots.mix(self._source.events(self._keep)):
             events.append(event)
             if len(events) == MIXED_BLOCK:
                 yield from_events(events)
                 events = []
         yield from_events(events)
 
-    def _judged(self, blocks: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-        """The blocks; the first are held back until enough is read to judge by, or all. Raises TooManyMalformed."""
+    def _checked(self, blocks: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        """Return the blocks. Hold back the first ones until CHECKED_ROWS, or all rows, are read and checked."""
         held = []
         for block in blocks:
             held.append(block)
-            if self._input_rows + self._source.rows >= JUDGED_ROWS:
-                self._judge()
+            if self._rows() >= CHECKED_ROWS:
+                self._check_malformed()
                 yield from held
                 held = []
-        self._judge()
+        self._check_malformed()
         yield from held
 
-    def _judge(self) -> None:
-        rows = self._input_rows + self._source.rows
-        if self._malformed_rows > self._max_malformed * rows:
+    def _check_malformed(self) -> None:
+        """Raise TooManyMalformed if there are more malformed rows than the plan allows."""
+        rows, share = self._rows(), self._plan.max_malformed
+        if self._malformed_rows > share * rows:
             raise TooManyMalformed(
                 f"{self._malformed_rows:,} of the first {rows:,} rows are malformed, allowed is a share of "
-                f"{self._max_malformed:g}; see why in the --malformed file, or allow more with --max-malformed"
+                f"{share:g}; see why in the --malformed file, or allow more with --max-malformed"
             )
 
     def _begin(self, first_second: int) -> None:
-        """Fixes what is counted from the first event on: the shift of all times, and the pace."""
-        self._pace_from = self._clock.monotonic(), first_second
-        if self._time == "now":
+        """Fix what counts from the first event on: the shift of all times, and the pace."""
+        self._pacer.begin(first_second)
+        if self._plan.time == "now":
             self._shift_ms = self._clock.now_ms() - first_second * 1000
         if self._resume:
             if self._resume.shift_ms is not None:
                 self._shift_ms = self._resume.shift_ms
-            # Before anything is sent: a repeated batch has the same times then, and a bad path shows.
+            # Before anything is sent: a repeated batch has the same times then, and a wrong path fails early.
             self._resume.save(self._resume.acknowledged, self._shift_ms)
 
     def _send(self, block: pl.DataFrame, loop_s: int) -> None:
-        """Sends the block, each event when it is due."""
-        if self._skipped and not self._sink.put_events:
-            self._pace_from = self._clock.monotonic(), block["second"][0] + loop_s
-        data, keys = wire_data(block, self._shift_ms + loop_s * 1000), block[self._partition_key]
-        due_s = self._due_s(block, loop_s)
+        """Send the block, each event when it is due."""
+        sink, pacer = self._sink, self._pacer
+        seconds = block["second"] + loop_s
+        if self._skipped and not sink.counts.put_events:
+            pacer.begin(seconds[0])
+        data, keys = wire_data(block, self._shift_ms + loop_s * 1000), block[self._plan.partition_key]
+        due_s = pacer.due_s(seconds, sink.counts.put_events)
         start = 0
         while start < block.height and not self._stopped():
-            stop = min(start + self._sink.batch_events, block.height)
+            stop = min(start + sink.batch_events, block.height)
             if due_s:
-                # Not beyond the last one that could go along.
-                self._wait_until(max(due_s[start], min(due_s[start] + self._sink.linger_s, due_s[stop - 1])))
+                # Not beyond the last event that could be put with it.
+                moment = max(due_s[start], min(due_s[start] + sink.linger_s, due_s[stop - 1]))
+                pacer.wait_until(moment, self._stopped, self._report)
                 if self._stopped():
                     return
                 now = self._clock.monotonic()
                 stop = next((index for index in range(start + 1, stop) if due_s[index] > now), stop)
-            self._sink.put(data[start:stop], keys[start:stop])
+            sink.put(data[start:stop], keys[start:stop])
             self._note_bots(block[start:stop])
             start = stop
             if due_s and start < block.height:
-                self._lag_s = max(0.0, self._clock.monotonic() - due_s[start])
+                pacer.note_lag(due_s[start])
             if self._resume:
-                done = self._resume.acknowledged + self._sink.acknowledged_events
+                done = self._resume.acknowledged + sink.counts.acknowledged_events
                 self._resume.save(done, self._shift_ms)
             self._report()
 
     def _note_bots(self, sent: pl.DataFrame) -> None:
-        if self._attack:
-            self._attack.note_sent(sent["user_id"], sent["second"])
-
-    def _due_s(self, block: pl.DataFrame, loop_s: int) -> list[float] | None:
-        """When each event is to be sent, by the monotonic clock; None if at once."""
-        started, first_second = self._pace_from
-        if self._pace.rate:
-            sent = self._sink.put_events
-            return [started + (sent + index) / self._pace.rate for index in range(block.height)]
-        if self._pace.speed:
-            gaps = block["second"].cast(pl.Float64) + (loop_s - first_second)
-            return (gaps / self._pace.speed + started).to_list()
-        return None
-
-    def _wait_until(self, due: float) -> None:
-        while (wait_s := due - self._clock.monotonic()) > 0 and not self._stopped():
-            self._lag_s = 0.0
-            self._report()
-            self._clock.sleep(min(wait_s, LONGEST_SLEEP_S))
-        self._lag_s = max(0.0, -wait_s)
+        if self._bots:
+            self._bots.note_sent(sent["user_id"], sent["second"])
 
     def _keep(self, row: Malformed) -> None:
         self._malformed_rows += 1
         self._malformed(row)
 
-    def _report(self, text: str = "") -> None:
-        """Writes a line about each second: by default what was sent, how fast, how late, how often again, how long."""
-        now = self._clock.monotonic()
-        if (elapsed := now - self._reported) < REPORT_EVERY_S:
-            return
-        sent = self._sink.acknowledged_events
-        if not text:
-            text = f"sent {sent:,}, {(sent - self._reported_events) / elapsed:,.0f}/s"
-            text += "" if self._lag_s is None else f", {self._lag_s:.1f} s behind schedule"
-            text += f", {self._sink.retries:,} retries"
-            if (share := self._source.share_read) and share < 1 and not self._loop:
-                text += f", about {(now - self._started) * (1 - share) / share:,.0f} s to go"
-        self._progress.write(f"{text}\n")
-        self._progress.flush()
-        self._reported, self._reported_events = now, sent
+    def _report(self) -> None:
+        self._progress.write(self._sink.counts.acknowledged_events, self._progress_line)
+
+    def _progress_line(self, per_second: float, seconds: float) -> str:
+        """Return what was sent, how fast, how late, how many retries, and how long it takes from here."""
+        counts, lag_s = self._sink.counts, self._pacer.lag_s
+        line = f"sent {counts.acknowledged_events:,}, {per_second:,.0f}/s"
+        if lag_s is not None:
+            line += f", {lag_s:.1f} s behind schedule"
+        line += f", {counts.retries:,} retries"
+        if (share := self._source.share_read) and share < 1 and not self._plan.loop:
+            line += f", about {seconds * (1 - share) / share:,.0f} s to go"
+        return line
 
 
 def wire_data(block: pl.DataFrame, shift_ms: int) -> pl.Series:
-    """The wire records of a block, its times shifted."""
+    """Return the wire records of a block, its times shifted."""
     at = pl.from_epoch(pl.col("second") * 1000 + shift_ms, "ms").dt.to_string("%Y-%m-%dT%H:%M:%S%.3fZ")
     return block.select(pl.concat_str("head", at, pl.lit('"}'))).to_series()
-
-
-def write_ledger(file: TextIO) -> Callable[[Sequence[str]], None]:
-    """A callback for Writer: acknowledged event_ids, one a line, written at once; true even after a kill."""
-
-    def acknowledged(event_ids: Sequence[str]) -> None:
-        file.writelines(f"{event_id}\n" for event_id in event_ids)
-        file.flush()
-
-    return acknowledged

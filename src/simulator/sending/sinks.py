@@ -8,30 +8,28 @@ from typing import Any, Protocol, TextIO
 import polars as pl
 
 from simulator.sending.aggregate import Aggregator
-from simulator.sending.kinesis import Records, Writer
+from simulator.sending.writer import Counts, Records, Writer
 from simulator.traffic.event import event_id
 
-# Between two looks at the stream's shards: a reshard is rare, and what is packed for the old ones still arrives.
+# Between two looks at the stream's shards: a reshard is rare, and what is packed for the old shards still arrives.
 LIST_SHARDS_EVERY_S = 10.0
-# Between two puts nothing is noted, shown or heard: where the stream is slow, they become smaller.
+# During a put no progress is saved or shown, and Ctrl-C waits: where a put takes longer, the next ones are smaller.
 PUT_S = 1.0
 
 
 class Sink(Protocol):
-    """Takes wire records. `batch_events`: how many at once are best now; counts as in Writer."""
+    """Takes wire records."""
 
-    batch_events: int
-    put_events: int
-    acknowledged_events: int
-    retries: int
-    overtakings: int
+    batch_events: int  # how many to put at once
+    linger_s: float  # how long a paced event may wait for others to be put with
+    counts: Counts
 
     def put(self, data: pl.Series, keys: pl.Series) -> None:
-        """Returns when all are acknowledged. Raises SendError."""
+        """Take the records, and return when all are acknowledged. Raise SendError."""
 
 
 class StreamSink:
-    """One record of the stream for each event. With `with_event_ids`, Writer hears of each event's id."""
+    """A stream that gets one record for each event. With `with_event_ids`, the writer's tags are the events' ids."""
 
     batch_events = 500
     linger_s = 0.0
@@ -39,17 +37,15 @@ class StreamSink:
     def __init__(self, writer: Writer, with_event_ids: bool = False) -> None:
         self._writer = writer
         self._with_event_ids = with_event_ids
+        self.counts = writer.counts
 
     def put(self, data: pl.Series, keys: pl.Series) -> None:
         tags = [event_id(json.loads(text)) for text in data] if self._with_event_ids else None
         self._writer.put(to_records(data, keys, tags))
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._writer, name)
-
 
 class AggregatingSink:
-    """Many events in each record of the stream. `shards` tells the hash key ranges of the open ones."""
+    """A stream that gets many events in each record. `shards` returns the hash key ranges of its open shards."""
 
     # Aggregates are full when many events are packed at once; what is put at once is acknowledged at once.
     FEWEST, MOST = 500, 20_000
@@ -67,6 +63,7 @@ class AggregatingSink:
         self._monotonic = monotonic
         self._listed_at = float("-inf")
         self.batch_events = 2_500
+        self.counts = writer.counts
 
     def put(self, data: pl.Series, keys: pl.Series) -> None:
         began = self._monotonic()
@@ -80,32 +77,41 @@ class AggregatingSink:
         elif took_s < PUT_S / 2 and len(data) == self.batch_events:
             self.batch_events = min(self.MOST, 2 * self.batch_events)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._writer, name)
-
 
 class FileSink:
-    """A file of wire records, one a line; without a file they are only counted."""
+    """A file of wire records, one a line. Without a file, records are only counted."""
 
     batch_events = 20_000
     linger_s = 0.0
-    retries = overtakings = 0
 
     def __init__(self, file: TextIO | None = None) -> None:
         self._file = file
-        self.put_events = self.acknowledged_events = 0
+        self.counts = Counts()
 
     def put(self, data: pl.Series, keys: pl.Series) -> None:
-        self.put_events += len(data)
+        self.counts.put_events += len(data)
         if self._file:
             self._file.writelines(f"{text}\n" for text in data)
-        self.acknowledged_events += len(data)
+        self.counts.acknowledged_events += len(data)
 
 
 def to_records(data: pl.Series, keys: pl.Series, tags: Sequence[Any] | None = None) -> Records:
-    """Wire records as entries of PutRecords. Keys are ids: they need no escaping."""
+    """Return wire records as entries of PutRecords. Keys are ids: they need no escaping."""
     encoded = data.cast(pl.Binary).bin.encode("base64")
     parts = (pl.lit('{"Data":"'), encoded, pl.lit('","PartitionKey":"'), keys, pl.lit('"}'))
     entries = pl.select(pl.concat_str(*parts)).to_series()
     sizes = data.str.len_bytes() + keys.str.len_bytes()
     return Records(entries.to_list(), keys.to_list(), sizes.to_list(), tags=tags)
+
+
+def write_ledger(file: TextIO) -> Callable[[Sequence[str]], None]:
+    """Return a callback for Writer that writes acknowledged event_ids, one a line.
+
+    Each call flushes the file, so it is right even after a kill.
+    """
+
+    def acknowledged(event_ids: Sequence[str]) -> None:
+        file.writelines(f"{event_id}\n" for event_id in event_ids)
+        file.flush()
+
+    return acknowledged

@@ -1,11 +1,10 @@
 """A month of the data set → the raw bucket, in three places: as it is, unpacked, and a sample.
 
-A part that arrived is not sent again: a broken upload goes on, a finished one is left alone. S3 checks each part's
-SHA-256, and that of all parts, before it takes an object:
+A part that arrived is not sent again: an interrupted upload continues, a finished one is not repeated. S3 checks each
+part's SHA-256, and that of all parts, before it takes an object:
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
 """
 
-import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -19,9 +18,10 @@ from typing import Any, BinaryIO
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from simulator.sending.kinesis import explain
+from simulator.aws import ClientFactory, client_from_environment
+from simulator.sending.errors import explain
 from simulator.traffic.event import MalformedRow, parse, second_of
-from simulator.traffic.source import SourceError, fields, open_text
+from simulator.traffic.source import SourceError, fields, open_raw, open_text
 
 # At most 10,000 parts: enough for 160 GB. https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 PART_BYTES = 16 * 1024**2
@@ -29,12 +29,12 @@ SAMPLE_ROWS = 1_000
 
 
 class UploadError(RuntimeError):
-    """An object that did not arrive; the message says why and what to do."""
+    """An object that did not arrive. The message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """One object to be. `open` gives its bytes from the start, each time the same."""
+    """An object to upload. `open` returns its bytes from the start, each time the same."""
 
     key: str
     open: Callable[[], AbstractContextManager[BinaryIO]]
@@ -42,8 +42,11 @@ class Upload:
 
 @dataclass(frozen=True)
 class Digest:
-    """What S3 says of a part, or of an object made of parts: SHA-256 in base64, and the ETag, an MD5 unless KMS
-    encrypts the bucket. Not every S3 tells the former of what it holds."""
+    """The checksums of a part, or of an object made of parts.
+
+    `sha256` is in base64. `etag` is S3's: an MD5, unless KMS encrypts the bucket. Not every S3 returns the SHA-256 of
+    what it holds.
+    """
 
     sha256: str
     etag: str
@@ -51,29 +54,32 @@ class Digest:
 
     @classmethod
     def of(cls, part: bytes) -> "Digest":
+        """Return the checksums of a part."""
         raw = sha256(part).digest(), md5(part, usedforsecurity=False).digest()
         return cls(b64encode(raw[0]).decode(), raw[1].hex(), raw)
 
     @classmethod
     def of_parts(cls, parts: Sequence["Digest"]) -> "Digest":
+        """Return the checksums of the object that has these parts."""
         both = cls.of(b"".join(part.raw[0] for part in parts)), cls.of(b"".join(part.raw[1] for part in parts))
         return cls(f"{both[0].sha256}-{len(parts)}", f"{both[1].etag}-{len(parts)}", (b"", b""))
 
-    def is_of(self, said: Mapping[str, Any]) -> bool:
-        """Whether S3's words are about the same bytes."""
-        return said.get("ChecksumSHA256") == self.sha256 or said.get("ETag", "").strip('"') == self.etag
+    def matches(self, answer: Mapping[str, Any]) -> bool:
+        """Return whether S3's answer is about the same bytes."""
+        return answer.get("ChecksumSHA256") == self.sha256 or answer.get("ETag", "").strip('"') == self.etag
 
 
-def uploads(path: Path) -> list[Upload]:
-    """The three objects of a data file. Raises SourceError."""
-    with open_text(str(path)) as text:
+def uploads(name: str, create_client: ClientFactory = client_from_environment) -> list[Upload]:
+    """Return the three objects of a data file, given by its path or s3:// address. Raise SourceError."""
+    with open_text(name, create_client) as text:
         lines = list(islice(text, SAMPLE_ROWS + 1))
-    month = _month(path, lines)
-    stem = path.name.split(".csv")[0]
+    month = _month(name, lines)
+    file_name = Path(name).name
+    stem = file_name.split(".csv")[0]
 
     @contextmanager
     def as_it_is() -> Iterator[BinaryIO]:
-        with path.open("rb") as file:
+        with open_raw(name, create_client) as file:
             yield file
 
     @contextmanager
@@ -82,20 +88,20 @@ def uploads(path: Path) -> list[Upload]:
 
     @contextmanager
     def unpacked() -> Iterator[BinaryIO]:
-        with open_text(str(path)) as text:
+        with open_text(name, create_client) as text:
             yield text
 
     places = f"p_year={month:%Y}/p_month={month:%m}"
     return [
-        Upload(f"ecomm_user_activity/{places}/{path.name}", as_it_is),
+        Upload(f"ecomm_user_activity/{places}/{file_name}", as_it_is),
         Upload(f"ecomm_user_activity_sample/{stem}-sample.csv", sample),
-        # The name that the blog post gave it; whoever followed it has data there.
+        # The tutorial's name, misspelt; users who followed it have data there.
         Upload(f"ecomm_user_activity_unconcompressed/{places}/{stem}.csv", unpacked),
     ]
 
 
 def send(s3: Any, bucket: str, upload: Upload, report: Callable[[str], None] = lambda line: None) -> bool:
-    """Whether anything had to be sent; afterwards the object is there. Raises UploadError."""
+    """Upload what is missing. Return whether anything was; afterwards the object is there. Raise UploadError."""
     place = f"s3://{bucket}/{upload.key}"
     try:
         with upload.open() as stream:
@@ -104,12 +110,12 @@ def send(s3: Any, bucket: str, upload: Upload, report: Callable[[str], None] = l
         if _is_there(s3, bucket, upload.key, whole):
             report(f"{place}: is there already")
             return False
-        upload_id, arrived = _begun(s3, bucket, upload.key)
+        upload_id, arrived = _begin(s3, bucket, upload.key)
         parts = []
         with upload.open() as stream:
             for number, (part, digest) in enumerate(zip(_parts(stream), digests, strict=True), start=1):
                 known = arrived.get(number, {})
-                if not digest.is_of(known):
+                if not digest.matches(known):
                     known = s3.upload_part(
                         Bucket=bucket,
                         Key=upload.key,
@@ -128,12 +134,12 @@ def send(s3: Any, bucket: str, upload: Upload, report: Callable[[str], None] = l
             ChecksumSHA256=whole.sha256,
         )
     except (BotoCoreError, ClientError) as error:
-        raise UploadError(f"{place}: {explain(error)}; call again to go on") from error
+        raise UploadError(f"{place}: {explain(error)}; call again to continue") from error
     return True
 
 
 def _parts(stream: BinaryIO) -> Iterator[bytes]:
-    """The stream in parts; one empty part of an empty stream."""
+    """Return the stream in parts; one empty part of an empty stream."""
     part = stream.read(PART_BYTES)
     while True:
         yield part
@@ -143,15 +149,15 @@ def _parts(stream: BinaryIO) -> Iterator[bytes]:
 
 def _is_there(s3: Any, bucket: str, key: str, digest: Digest) -> bool:
     try:
-        return digest.is_of(s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED"))
+        return digest.matches(s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED"))
     except ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
             return False
         raise
 
 
-def _begun(s3: Any, bucket: str, key: str) -> tuple[str, dict[int, dict]]:
-    """An upload of the object, begun earlier or now, and its parts by number."""
+def _begin(s3: Any, bucket: str, key: str) -> tuple[str, dict[int, dict]]:
+    """Return the id of an upload of the object, begun earlier or now, and its parts by number."""
     for one in s3.list_multipart_uploads(Bucket=bucket, Prefix=key).get("Uploads", []):
         if one["Key"] == key:
             pages = s3.get_paginator("list_parts").paginate(Bucket=bucket, Key=key, UploadId=one["UploadId"])
@@ -160,15 +166,11 @@ def _begun(s3: Any, bucket: str, key: str) -> tuple[str, dict[int, dict]]:
     return made["UploadId"], {}
 
 
-def _month(path: Path, lines: list[bytes]) -> datetime:
+def _month(name: str, lines: list[bytes]) -> datetime:
+    """Return the time of the first event. Raise SourceError if there is none."""
     for line in lines:
         try:
             return datetime.fromtimestamp(second_of(parse(fields(line.rstrip(b"\r\n")))["event_time"]), UTC)
         except MalformedRow:
             continue
-    raise SourceError(f"{path}: none of its first {SAMPLE_ROWS} rows is an event of the data set; give another file")
-
-
-def progress(line: str) -> None:
-    """Writes a line of progress."""
-    print(line, file=sys.stderr, flush=True)
+    raise SourceError(f"{name}: none of its first {SAMPLE_ROWS} rows is an event of the data set; give another file")

@@ -30,10 +30,10 @@ PEAK_FACTOR = 1.5
 
 @dataclass(frozen=True)
 class Department:
-    """A root of the category tree. `peak` are the hours (UTC) at which it is looked at more than else."""
+    """A root of the category tree. `peak` are the hours (UTC) at which it is viewed more than at others."""
 
     peak: frozenset[int]
-    brands: tuple[str, ...]  # the best known of it, the leading first
+    brands: tuple[str, ...]  # its best known, the leading first
     categories: dict[str, tuple[float, float, float]]  # below the root: relative popularity, median price, brandless
 
 
@@ -268,12 +268,12 @@ class Shelf:
         self._products = list(_products(number, category, self._ranks, rng))
 
     def product(self, rng: Random) -> Product:
-        """A product, the popular ones more often."""
+        """Return a random product, the popular ones more often."""
         return self._products[bisect(self._ranks, rng.random() * self._ranks[-1])]
 
 
 class Catalogue:
-    """Shelves to browse; the same for the same seed."""
+    """The shop's shelves; the same for the same seed."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -282,7 +282,7 @@ class Catalogue:
         self._by_hour = [_weights_at(hour, self._categories) for hour in range(24)]
 
     def shelf(self, hour: int, rng: Random) -> Shelf:
-        """A category's, drawn as shoppers choose at that hour (UTC)."""
+        """Return the shelf of a random category, as shoppers choose it at that hour (UTC)."""
         weights = self._by_hour[hour]
         number = bisect(weights, rng.random() * weights[-1])
         shelf = self._shelves.get(number)
@@ -293,12 +293,12 @@ class Catalogue:
 
 
 def _categories(rng: Random) -> Iterator[Category]:
-    """The tree's leaves, then the categories without a code."""
+    """Return the tree's leaves, then the categories without a code."""
     coded_weight = 0.0
     for root, department in _DEPARTMENTS.items():
         for number, (name, (weight, price, brandless)) in enumerate(department.categories.items()):
             coded_weight += weight
-            # The first category has the department's leaders in their order, the next ones each another in front.
+            # The first category has the department's leaders in their order, each next one begins with another.
             turn = number % len(department.brands)
             leaders = (*department.brands[turn:], *department.brands[:turn])[: len(_LEADERS)]
             yield Category(f"{root}.{name}", weight, price, brandless, department.peak, _brands(leaders, rng))
@@ -317,8 +317,10 @@ def _brands(leaders: tuple[str, ...], rng: Random) -> tuple[str, ...]:
 
 
 def _weights_at(hour: int, categories: list[Category]) -> list[float]:
-    """Cumulated weights of the categories. Those without a code keep their share at each hour, else the night would
-    be all "unknown"."""
+    """Return the cumulated weights of the categories at an hour.
+
+    Those without a code keep their share at each hour, or the night would be all "unknown".
+    """
     weights = [category.weight * (PEAK_FACTOR if hour in category.peak else 1) for category in categories]
     coded = sum(weight for weight, category in zip(weights, categories, strict=True) if category.code)
     level = sum(category.weight for category in categories if category.code) / coded
@@ -330,7 +332,7 @@ def _weights_at(hour: int, categories: list[Category]) -> list[float]:
 
 
 def _products(number: int, category: Category, ranks: list[float], rng: Random) -> Iterator[Product]:
-    """A category's products, the most popular first."""
+    """Return a category's products, the most popular first."""
     category_id = 2_053_013_550_000_000_000 + rng.randrange(10**10)
     brandless_weight = previous = 0.0
     for rank, all_weight in enumerate(ranks):

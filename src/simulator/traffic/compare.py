@@ -1,9 +1,11 @@
-"""The distributions of files of events side by side: what look-alike data must be like, measured on both."""
+"""The distributions of files of events side by side, to compare look-alike data with real data."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+from tabulate import tabulate
 
 from simulator.traffic.event import EVENT_TYPES
 from simulator.traffic.source import Source, SourceError
@@ -29,19 +31,23 @@ _RECORD = pl.Struct(
 
 
 def compare(inputs: Sequence[Path | str], limit: int | None = None) -> str:
-    """A Markdown table: a row per measure, a column per input, of its first `limit` rows if given.
+    """Return a Markdown table: a row per measure, a column per input, of its first `limit` rows if given.
 
-    Inputs are those of `replay`; malformed rows are left out. Takes up to 700 bytes of memory per event.
-    Raises SourceError if an input is not usable or holds no event.
+    Inputs are those of `replay`. Malformed rows are left out. It takes up to 700 bytes of memory per event.
+    Raise SourceError if an input is not usable or holds no event.
     """
     columns = [dict(measures(read(name, limit))) for name in inputs]
-    lines = [["", *(Path(str(name)).name for name in inputs)], ["---", *("---:" for _ in inputs)]]
-    lines += [[measure, *(column[measure] for column in columns)] for measure in columns[0]]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    names = ["", *(Path(str(name)).name for name in inputs)]
+    rows = [[measure, *(column[measure] for column in columns)] for measure in columns[0]]
+    align = ["left", *("right" for _ in inputs)]
+    return tabulate(rows, names, tablefmt="pipe", colalign=align, disable_numparse=True) + "\n"
 
 
 def read(name: Path | str, limit: int | None = None) -> pl.DataFrame:
-    """The input's good rows in its order: `second` (Unix time) and the contract's columns. Raises SourceError."""
+    """Return the input's good rows in its order: `second` (Unix time) and the contract's columns.
+
+    Raise SourceError if the input is not usable or holds no event.
+    """
     blocks = [
         block.select(
             "second",
@@ -57,7 +63,7 @@ def read(name: Path | str, limit: int | None = None) -> pl.DataFrame:
 
 
 def measures(events: pl.DataFrame) -> Iterator[tuple[str, str]]:
-    """(name, value) of each measure, for the columns of `read`."""
+    """Return name and value of each measure, for the columns of `read`."""
     unique = events.unique(maintain_order=True)
     yield from _counts(events, unique)
     yield from _times(events, unique)
@@ -79,8 +85,8 @@ def _counts(events: pl.DataFrame, unique: pl.DataFrame) -> Iterator[tuple[str, s
         "out of order: later in the file than a newer one",
         _percent((events["second"] < events["second"].cum_max()).mean()),
     )
-    longest = max(events[name].abs().max() for name in ("product_id", "category_id", "user_id"))
-    yield "digits of the longest id", str(len(str(longest)))
+    ids = events.select(pl.max_horizontal(pl.col("product_id", "category_id", "user_id").abs().max()))
+    yield "digits of the longest id", str(len(str(ids.item())))
 
 
 def _times(events: pl.DataFrame, unique: pl.DataFrame) -> Iterator[tuple[str, str]]:
@@ -122,7 +128,7 @@ def _visits(events: pl.DataFrame, unique: pl.DataFrame) -> Iterator[tuple[str, s
     yield "events per session: mean", _number(sessions["events"].mean())
     yield (
         f"events per session: {_names(COUNT_QUANTILES)}, most",
-        (f"{_quantiles(sessions['events'], COUNT_QUANTILES)}, {sessions['events'].max() or '-'}"),
+        (f"{_quantiles(sessions['events'], COUNT_QUANTILES)}, {_number(sessions['events'].max())}"),
     )
     yield "sessions with one event", _percent((sessions["events"] == 1).mean())
     yield "sessions with more than 20", _percent((sessions["events"] > 20).mean())
@@ -162,9 +168,10 @@ def _quantiles(values: pl.Series, quantiles: Sequence[float]) -> str:
     return ", ".join(_number(values.quantile(quantile)) for quantile in quantiles)
 
 
-def _percent(share: float | None) -> str:
+# Any: polars types an aggregate of a column as whatever a column may hold.
+def _percent(share: Any) -> str:
     return "-" if share is None else f"{share:.2%}".replace("%", " %")
 
 
-def _number(value: float | None) -> str:
+def _number(value: Any) -> str:
     return "-" if value is None else f"{value:,.2f}".removesuffix(".00")

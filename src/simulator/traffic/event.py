@@ -36,17 +36,17 @@ _ID = re.compile(r"-?[0-9]{1,19}")
 _PRICE = re.compile(r"[0-9]{1,10}(\.[0-9]{1,18})?")
 # 1970 to 2999: whatever the offset of a live replay, it stays a year of four digits. No hour 24: Python 3.14 takes it.
 _TIME = re.compile(r"(19[7-9]|2[0-9]{2})[0-9]-[0-9]{2}-[0-9]{2} ([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2} UTC")
-# Control characters have no business in a name, U+001F separates the values of an event_id, surrogates are not UTF-8.
+# A name holds no control characters; U+001F separates the values of an event_id; surrogates are not UTF-8.
 _UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _quote = lru_cache(1 << 16)(JSONEncoder(ensure_ascii=False).encode)
 
 
 class MalformedRow(ValueError):
-    """A row that breaks the contract; the message says how."""
+    """A row that breaks the contract. The message says how."""
 
 
 def parse(row: Sequence[str]) -> Event:
-    """The row's event, without `txn_timestamp`, which only the replay knows. Raises MalformedRow."""
+    """Return the row's event, without `txn_timestamp`, which only the replay knows. Raise MalformedRow."""
     if len(row) != len(COLUMNS):
         raise MalformedRow(f"{len(row)} columns, expected {len(COLUMNS)}")
     event_time, event_type, product_id, category_id, category_code, brand, price, user_id, user_session = row
@@ -67,14 +67,14 @@ def parse(row: Sequence[str]) -> Event:
 
 
 def encode(event: Event) -> bytes:
-    """The wire record: one compact JSON object."""
+    """Return the wire record: one compact JSON object."""
     return f'{encode_head(event)}{event["txn_timestamp"]}"}}'.encode()
 
 
 def encode_head(event: Event) -> str:
-    """The wire record up to where the value of `txn_timestamp` begins.
+    """Return the wire record up to where the value of `txn_timestamp` begins.
 
-    Written out, because `json` cannot write a Decimal.
+    Not with `json`, which cannot write a Decimal.
     """
     code, brand, session = event["category_code"], event["brand"], event["user_session"]
     return (
@@ -89,12 +89,13 @@ def encode_head(event: Event) -> str:
 
 
 def event_id(event: Event) -> str:
-    """Hex SHA-256 of the ten values: the same wherever it is computed. Takes an event or `json.loads` of its record.
+    """Return the hex SHA-256 of the ten values: the same wherever it is computed.
 
-    A field that is absent counts as null. Raises ValueError where a time or the price is no such thing.
+    Takes an event or `json.loads` of its record. An absent field counts as null. Raise ValueError if a time or the
+    price is not one.
     """
     try:
-        values = [event.get(name) for name in FIELDS]
+        values: list[Any] = [event.get(name) for name in FIELDS]
         values[0] = values[0].removesuffix(" UTC")
         values[6] = _two_decimals(values[6])
         values[9] = values[9].removesuffix("Z").replace("T", " ")
@@ -106,7 +107,7 @@ def event_id(event: Event) -> str:
 # The caches pay because a file in time order repeats its seconds and a shop its prices.
 @lru_cache(1 << 12)
 def second_of(event_time: str) -> int:
-    """Unix seconds of a data set's time. Raises MalformedRow."""
+    """Return the Unix seconds of a time of the data set. Raise MalformedRow."""
     try:
         if _TIME.fullmatch(event_time):
             return int(datetime.fromisoformat(event_time.removesuffix(" UTC")).replace(tzinfo=UTC).timestamp())
@@ -117,7 +118,7 @@ def second_of(event_time: str) -> int:
 
 @lru_cache(1 << 12)
 def event_time_at(second: int) -> str:
-    """Unix seconds as the data set writes them."""
+    """Return Unix seconds as the data set writes them."""
     return f"{datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat(' ')} UTC"
 
 

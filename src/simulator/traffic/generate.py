@@ -1,12 +1,12 @@
 """Look-alike traffic in the data set's own format: the same rows for the same arguments, as many as wanted.
 
-When rows are due is planned from the week's curve alone. Visits that are open come first; where they leave a planned
-row open, a visitor comes in. So the number of rows and the length are met exactly and the curve but for chance, the
-rows come out in time order, and nothing is remembered but open visits, shelves and a limited number of past visitors.
+The times of the rows are planned from the week's curve alone. Open visits fill planned rows first; where they leave one
+open, a new visitor comes in. So the number of rows and the length are exact, the curve is right up to chance, and rows
+are in time order. Memory holds open visits, shelves and a limited number of past visitors.
 
 Shares and gaps follow the real sample (October 2019), see docs/look-alike.md. By default no shopper breaks the burst
 rule: a visitor waits until (t - 10 s, t] holds no more than BURST_LIMIT different events. That is a property of this
-model, and of the real sample, but no evidence about other shops.
+model and of the real sample, but no evidence about other shops.
 """
 
 import gzip
@@ -17,7 +17,6 @@ import uuid
 from bisect import bisect
 from collections import deque
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import accumulate, count, islice
 from pathlib import Path
@@ -25,6 +24,7 @@ from random import Random
 
 import polars as pl
 
+from simulator.options import DEFAULT, TrafficOptions
 from simulator.traffic.catalogue import Catalogue, Product, Shelf
 from simulator.traffic.event import COLUMNS, Event, MalformedRow, event_time_at, parse, second_of
 from simulator.traffic.source import fields, to_block
@@ -46,7 +46,8 @@ CART_SHARE, PURCHASE_SHARE = 0.0078, 0.0075
 _AFTER_CART, _AFTER_CART_SHARES = ("cart", "purchase", "remove_from_cart", "view"), (0.17, 0.59, 0.65)
 SEVERAL_ITEMS_SHARE = 0.15  # of checkouts, if the session saw several products
 TABS_SHARE = 0.002  # of views
-# Who leaves may come back at once, with a new session; or hours and days later, the more people know the shop.
+# A visitor who leaves may come back at once with a new session, or hours and days later. The latter becomes more likely
+# with the number of known visitors.
 BACK_AT_ONCE_SHARE = 0.125
 BACK_AFTER = (4.85, 1.2)  # a log-normal pause
 BACK_LATER_SHARE = 0.5
@@ -54,7 +55,7 @@ BACK_LATER_AFTER_S = 1_800
 KNOWN_VISITORS = 200_000
 ONCE_MORE_SHARE = 0.2  # of repeated rows: repeated again
 
-BURST_S, BURST_LIMIT = 10, 5  # as in sql/detection/rules/burst.sql
+BURST_S = 10  # the window of the rule burst (sql/detection/rules)
 
 # Visitors by hour (UTC) and weekday (Monday first), relative. The shop's customers live some hours east.
 HOURS = (12, 14, 26, 52, 82, 100, 110, 114, 116, 116, 114, 112, 112, 116, 126, 140, 150, 146, 124, 90, 56, 32, 19, 13)
@@ -62,7 +63,7 @@ WEEKDAYS = (97, 99, 99, 98, 100, 105, 102)
 HOUR_S, WEEK_S = 3600, 7 * 86_400
 MONDAY = 4 * 86_400  # the first of Unix time
 
-BLOCK_EVENTS = 5_000  # read ahead by LookAlike
+BLOCK_EVENTS = 5_000  # that LookAlike reads ahead
 LAST_SECOND = second_of("2999-12-31 23:59:59 UTC")
 # The sample's range. The two are coprime: a walk in such steps comes to each id before it comes to one again.
 FIRST_USER_ID, USER_IDS, USER_ID_STEP = 512_000_000, 44_000_000, 16_806_299
@@ -71,37 +72,13 @@ Row = tuple[int, str]  # unix second, line
 Act = tuple[int, list[str]]  # unix second, the lines of it without their times
 
 
-@dataclass(frozen=True)
-class Traffic:
-    """What may be chosen about the traffic; shares are of the rows. Raises ValueError for what makes no sense."""
+def write(path: Path, events: int, hours: float, seed: int, start: int, options: TrafficOptions = DEFAULT) -> None:
+    """Write the file, whole or not at all. `start` is in Unix seconds.
 
-    duplicate_share: float = 0.0003  # exact repetitions; the sample has 5 in 17,434
-    unsorted_share: float = 0.0  # rows that stand up to `unsorted_s` later in the file than their time
-    unsorted_s: int = 5
-    late_share: float = 0.0  # rows that stand up to `late_s` later, and more than `unsorted_s`
-    late_s: int = 600
-    # The most purchases of one session in one second. Above BURST_LIMIT such checkouts break the rule burst.
-    checkout_items: int = 4
-    tabs: int = 4  # the most products that open at once, each in a tab
-    # The most different events of a visitor in 10 s: who would do more waits. Out of reach, it shows whom rules flag.
-    burst_limit: int = BURST_LIMIT
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            lowest, highest = (0, 0.5) if name.endswith("share") else (1, 86_400)
-            if not lowest <= value <= highest:
-                raise ValueError(f"{name} {value} is not allowed; give one from {lowest} to {highest}")
-        if self.late_s <= self.unsorted_s:
-            raise ValueError(f"late_s {self.late_s} is not allowed; give more than unsorted_s, {self.unsorted_s}")
-
-
-DEFAULT = Traffic()
-
-
-def write(path: Path, events: int, hours: float, seed: int, start: int, traffic: Traffic = DEFAULT) -> None:
-    """Writes the file, whole or not at all; `start` in Unix seconds. Raises ValueError, if `replay` would refuse it."""
+    Raise ValueError if its times were outside of what `replay` accepts.
+    """
     if not 0 <= start <= start + hours * HOUR_S <= LAST_SECOND:
-        raise ValueError("the data would lie outside of 1970 to 2999; give another --start or fewer --hours")
+        raise ValueError("the data would be outside of 1970 to 2999; give another --start or fewer --hours")
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as raw:
@@ -109,50 +86,52 @@ def write(path: Path, events: int, hours: float, seed: int, start: int, traffic:
             packed = gzip.GzipFile("", "wb", 6, raw, mtime=0) if path.suffix == ".gz" else raw
             with io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as text:
                 text.write(",".join(COLUMNS) + "\n")
-                text.writelines(f"{line}\n" for line in lines(events, hours, seed, start, traffic))
+                text.writelines(f"{line}\n" for line in lines(events, hours, seed, start, options))
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
 
 
-def lines(events: int, hours: float, seed: int, start: int, traffic: Traffic = DEFAULT) -> Iterator[str]:
-    """Exactly `events` CSV lines within `hours` from `start` (Unix seconds); in time order, unless `traffic` says
-    otherwise."""
+def lines(events: int, hours: float, seed: int, start: int, options: TrafficOptions = DEFAULT) -> Iterator[str]:
+    """Return exactly `events` CSV lines within `hours` from `start` (Unix seconds).
+
+    They are in time order, unless `options` say otherwise.
+    """
     planned = _planned(events, start, start + round(hours * HOUR_S), Random(f"plan {seed}"))
-    return _lines(islice(_rows(planned, _Shop(seed, traffic)), events), traffic, seed)
+    return _lines(islice(_rows(planned, _Shop(seed, options)), events), options, seed)
 
 
-def endless_lines(events_per_hour: float, seed: int, start: int, traffic: Traffic = DEFAULT) -> Iterator[str]:
-    """CSV lines from `start` (Unix seconds) on, to the year 2999; `events_per_hour` is the mean of a week."""
+def endless_lines(events_per_hour: float, seed: int, start: int, options: TrafficOptions = DEFAULT) -> Iterator[str]:
+    """Return CSV lines from `start` (Unix seconds) to the year 2999. `events_per_hour` is the mean of a week."""
     planned = _planned_endlessly(events_per_hour, start, Random(f"plan {seed}"))
-    return _lines(_rows(planned, _Shop(seed, traffic)), traffic, seed)
+    return _lines(_rows(planned, _Shop(seed, options)), options, seed)
 
 
 class LookAlike:
-    """Look-alike traffic where `Replay` takes a Source: at its pace, never written to a file, endless but for `limit`.
+    """Look-alike traffic in place of a Source: never written to a file, endless without `limit`.
 
-    Each pass over it gives the same events. `rows` counts those of the latest.
+    Each pass over it gives the same events. `rows` counts those of the latest pass.
     """
 
     damage = None
     share_read = None
 
     def __init__(
-        self, events_per_hour: float, seed: int, start: int, traffic: Traffic = DEFAULT, limit: int | None = None
+        self, events_per_hour: float, seed: int, start: int, options: TrafficOptions = DEFAULT, limit: int | None = None
     ) -> None:
-        self._arguments = events_per_hour, seed, start, traffic
+        self._arguments = events_per_hour, seed, start, options
         self.limit = limit
         self.rows = 0
 
     def events(self, malformed: object = None) -> Iterator[Event]:
-        """Events, as `Source.events` gives them. None is malformed."""
+        """Return the events, as `Source.events` does. None is malformed."""
         self.rows = 0
         for line in islice(endless_lines(*self._arguments), self.limit):
             self.rows += 1
             yield parse(line.split(","))
 
     def blocks(self, malformed: object = None) -> Iterator[pl.DataFrame]:
-        """The same, many at a time, as `Source.blocks` gives them."""
+        """Return the same events in blocks, as `Source.blocks` does."""
         self.rows = 0
         generated = islice(endless_lines(*self._arguments), self.limit)
         while lines := [line.encode() for line in islice(generated, BLOCK_EVENTS)]:
@@ -164,15 +143,18 @@ def _refuse(index: int, line: bytes, error: MalformedRow) -> None:
     raise AssertionError(f"the generator made {line!r}: {error}")
 
 
-def _lines(rows: Iterator[Row], traffic: Traffic, seed: int) -> Iterator[str]:
-    if traffic.unsorted_share or traffic.late_share:
-        rows = _disordered(rows, traffic, Random(f"disorder {seed}"))
+def _lines(rows: Iterator[Row], options: TrafficOptions, seed: int) -> Iterator[str]:
+    if options.unsorted_share or options.late_share:
+        rows = _disordered(rows, options, Random(f"disorder {seed}"))
     return (line for _, line in rows)
 
 
 def _planned(events: int, start: int, end: int, rng: Random) -> Iterator[int]:
-    """The seconds of `events` arrivals at random by the week's curve, in order: those of a Poisson process of which it
-    is known that so many arrive. Drawn one by one as order statistics, so that none are remembered."""
+    """Return the seconds of `events` random arrivals by the week's curve, in order.
+
+    It is a Poisson process of which the number of arrivals is given. They are drawn one by one as order statistics, so
+    that none is kept.
+    """
     done, all_done = _weight_at(start), _weight_at(end)
     for left in range(events, 0, -1):
         done = all_done - (all_done - done) * (1 - rng.random()) ** (1 / left)
@@ -180,7 +162,7 @@ def _planned(events: int, start: int, end: int, rng: Random) -> Iterator[int]:
 
 
 def _planned_endlessly(events_per_hour: float, start: int, rng: Random) -> Iterator[int]:
-    """The seconds of a Poisson process' arrivals by the week's curve."""
+    """Return the seconds of a Poisson process' arrivals by the week's curve."""
     done = _weight_at(start)
     while (second := max(_second_at(done := done + rng.expovariate(events_per_hour)), start)) <= LAST_SECOND:
         yield second
@@ -191,21 +173,21 @@ _DONE = [0.0, *accumulate(_HOUR_WEIGHTS)]
 
 
 def _weight_at(second: int) -> float:
-    """The curve's integral from the first Monday to a second: hours, counted more where there are more visitors."""
+    """Return the curve's integral from the first Monday to a second: hours, weighted by the visitors in them."""
     weeks, rest = divmod(second - MONDAY, WEEK_S)
     hour, rest = divmod(rest, HOUR_S)
     return weeks * _DONE[-1] + _DONE[hour] + _HOUR_WEIGHTS[hour] * rest / HOUR_S
 
 
 def _second_at(weight: float) -> int:
-    """The inverse of `_weight_at`."""
+    """Return the second of a weight: the inverse of `_weight_at`."""
     weeks, rest = divmod(weight, _DONE[-1])
     hour = bisect(_DONE, rest, hi=len(_HOUR_WEIGHTS)) - 1
     return MONDAY + int(weeks) * WEEK_S + hour * HOUR_S + int((rest - _DONE[hour]) / _HOUR_WEIGHTS[hour] * HOUR_S)
 
 
 def _rows(planned: Iterator[int], shop: "_Shop") -> Iterator[Row]:
-    """Rows in time order: when the n-th planned moment has passed, at least n have come."""
+    """Return rows in time order: when the n-th planned moment has passed, at least n have come."""
     numbers = count()
     open_visits: list[tuple[int, int, list[str], Iterator[Act]]] = []  # a heap, by the second of the visit's next rows
     now, time = -1, ""
@@ -230,17 +212,17 @@ def _rows(planned: Iterator[int], shop: "_Shop") -> Iterator[Row]:
                 heapq.heappop(open_visits)
 
 
-def _disordered(rows: Iterator[Row], traffic: Traffic, rng: Random) -> Iterator[Row]:
-    """The same rows; some are held back until rows of a later second have passed."""
+def _disordered(rows: Iterator[Row], options: TrafficOptions, rng: Random) -> Iterator[Row]:
+    """Return the same rows, some held back until rows of a later second have passed."""
     held: list[tuple[int, int, Row]] = []
     for number, row in enumerate(rows):
         while held and held[0][0] < row[0]:
             yield heapq.heappop(held)[2]
         chance = rng.random()
-        if chance < traffic.late_share:
-            heapq.heappush(held, (row[0] + rng.randint(traffic.unsorted_s + 1, traffic.late_s), number, row))
-        elif chance < traffic.late_share + traffic.unsorted_share:
-            heapq.heappush(held, (row[0] + rng.randint(1, traffic.unsorted_s), number, row))
+        if chance < options.late_share:
+            heapq.heappush(held, (row[0] + rng.randint(options.unsorted_s + 1, options.late_s), number, row))
+        elif chance < options.late_share + options.unsorted_share:
+            heapq.heappush(held, (row[0] + rng.randint(1, options.unsorted_s), number, row))
         else:
             yield row
     while held:
@@ -248,7 +230,7 @@ def _disordered(rows: Iterator[Row], traffic: Traffic, rng: Random) -> Iterator[
 
 
 def _view_shares() -> list[float]:
-    """Cumulated shares of the sessions with 1, 2, ... MAX_VIEWS views."""
+    """Return the cumulated shares of the sessions with 1, 2, ... MAX_VIEWS views."""
 
     def some(views: int, stop_share: float) -> float:
         return (1 - stop_share) ** (views - 2) * stop_share
@@ -268,22 +250,22 @@ _catalogue = lru_cache(1)(Catalogue)  # a further pass finds the shelves filled
 
 
 class _Shop:
-    """What the visitors share: the catalogue, chance, and who was here before."""
+    """What all visitors share: the catalogue, chance, and the users who visited before."""
 
-    def __init__(self, seed: int, traffic: Traffic) -> None:
+    def __init__(self, seed: int, options: TrafficOptions) -> None:
         self._rng = Random(f"shop {seed}")
         self._catalogue = _catalogue(seed)
-        self._checkout_items = traffic.checkout_items
-        self._tabs = traffic.tabs
-        self._burst_limit = traffic.burst_limit
+        self._checkout_items = options.checkout_items
+        self._tabs = options.tabs
+        self._burst_limit = options.burst_limit
         # Of the rows before they are repeated, such that of all rows `duplicate_share` are copies.
-        copies = traffic.duplicate_share / (1 - traffic.duplicate_share)
+        copies = options.duplicate_share / (1 - options.duplicate_share)
         self._first_copy_share = copies * (1 - ONCE_MORE_SHARE)
         self._visitors = self._rng.randrange(USER_IDS)
         self._known: list[tuple[int, int]] = []  # (second of the last event, user_id)
 
     def visit(self, second: int) -> Iterator[Act]:
-        """What one visitor does from `second` on, in one session or several in a row."""
+        """Return what one visitor does from `second` on, in one session or several in a row."""
         rng = self._rng
         user_id = self._visitor(second)
         recent = deque([second - BURST_S] * self._burst_limit, maxlen=self._burst_limit)
@@ -291,13 +273,13 @@ class _Shop:
         while rng.random() < BACK_AT_ONCE_SHARE:
             second += 1 + int(rng.lognormvariate(*BACK_AFTER))
             second = yield from self._session(user_id, second, recent)
-        # Who finds it full is forgotten: if the latest took the place of others, nobody of a busy shop would stay there
+        # When it is full, a visitor is forgotten: if the latest replaced others, nobody of a busy shop would stay in it
         # for long enough to come back.
         if len(self._known) < KNOWN_VISITORS:
             self._known.append((second, user_id))
 
     def _visitor(self, second: int) -> int:
-        """The user_id of who comes in: somebody known, or new."""
+        """Return the user_id of the next visitor: a known one, or a new one."""
         rng, known = self._rng, self._known
         if rng.random() < BACK_LATER_SHARE * len(known) / KNOWN_VISITORS:
             place = rng.randrange(len(known))
@@ -310,7 +292,7 @@ class _Shop:
         return FIRST_USER_ID + self._visitors
 
     def _session(self, user_id: int, second: int, recent: deque[int]) -> Generator[Act, None, int]:
-        """Browse, then perhaps cart, then perhaps remove or purchase. Returns the second of the last rows.
+        """Browse, then perhaps cart, then perhaps remove or purchase. Return the second of the last rows.
 
         `recent` holds the seconds of the user's latest `burst_limit` different events, and is kept so.
         """
@@ -357,7 +339,7 @@ class _Shop:
         return "view"
 
     def _next_views(self, shelf: Shelf, product: Product) -> list[Product]:
-        """What is looked at next: one product, or a few in tabs that open together."""
+        """Return what is viewed next: one product, or a few in tabs that open together."""
         rng = self._rng
         chance = rng.random()
         if chance < SAME_PRODUCT_SHARE:
@@ -367,7 +349,7 @@ class _Shop:
         return [shelf.product(rng)]
 
     def _checkout(self, product: Product, seen: list[Product]) -> list[Product]:
-        """What is bought with the product, itself first: of what the session saw, the latest."""
+        """Return what is bought: the product first, then the latest that the session saw."""
         rng, most = self._rng, self._checkout_items
         if most == 1 or rng.random() >= SEVERAL_ITEMS_SHARE:
             return [product]

@@ -4,6 +4,7 @@ import csv
 import glob
 import gzip
 import os
+import shlex
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,11 +19,12 @@ import polars as pl
 import smart_open
 from botocore.exceptions import BotoCoreError, ClientError
 
+from simulator.aws import ClientFactory, client_from_environment
 from simulator.traffic.event import COLUMNS, EVENT_TYPES, Event, MalformedRow, encode_head, parse, second_of
 
 CHUNK_BYTES = 1 << 22
 PIECE_BYTES = 1 << 16
-# A record may have 1 MiB (kinesis.py) and escaping at most doubles a text: a row up to this size always fits.
+# A record may have 1 MiB (writer.py) and escaping at most doubles a text: a row up to this size always fits.
 MAX_ROW_BYTES = 100_000
 ENDINGS = (".csv", ".csv.gz", ".csv.zip")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -40,8 +42,8 @@ UNREADABLE = (EOFError, OSError, zlib.error, zipfile.BadZipFile)
 
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
-# A row as nearly all are: what it means needs no second look, and its text is that of the wire record. Rows that differ
-# (a quote, a price with one decimal, a sign, a time that may not exist) go through `event.parse`, which decides.
+# A row as nearly all are: it is valid, and its texts are those of the wire record. Rows that differ (a quote, a price
+# with one decimal, a sign, a time that may not exist) go through `event.parse`, which decides.
 _ID = r"(?:0|-?[1-9][0-9]{0,17}|[1-8][0-9]{18})"
 _TEXT = r'[^",\\\x00-\x1f\x7f]*'
 _DAY = "(?:19[7-9]|2[0-9]{2})[0-9]-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
@@ -51,7 +53,7 @@ PLAIN_ROW = f"^{_DAY} {_TIME} UTC,(?:{'|'.join(EVENT_TYPES)}),{_ID},{_ID},{_TEXT
 
 
 class SourceError(ValueError):
-    """The input cannot be replayed at all; the message says why and what to do."""
+    """An input that cannot be replayed at all. The message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -68,23 +70,29 @@ class Malformed:
 
 
 class Source:
-    """The rows of one or more inputs, in the order of their first events: paths, globs, s3:// objects or prefixes.
+    """The rows of one or more inputs, in the order of their first events.
 
-    One line is one row: no field of the contract may hold a line break, so a stray quote spoils only its own row.
-    After a pass `rows` counts the rows read, without headers, and `damage` says which file's reading ended early and
-    why, if one's did. A file has a header or none.
+    Inputs are paths, folders, globs, s3:// objects or prefixes. A file has a header or none. One line is one row: no
+    field of the contract may hold a line break, so a stray quote spoils only its own row. After a pass `rows` is the
+    number of rows read, without headers; `damage` says which file could not be read to its end and why, if any.
     """
 
-    def __init__(self, inputs: Sequence[Path | str] | Path | str, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[Path | str] | Path | str,
+        limit: int | None = None,
+        create_client: ClientFactory = client_from_environment,
+    ) -> None:
         names = [inputs] if isinstance(inputs, str | Path) else inputs
         self.inputs = [str(name) for name in names]
         self.limit = limit
         self.rows = 0
         self.damage: str | None = None
+        self._create_client = create_client
         self._files: list[_File] | None = None
 
     def events(self, malformed: Callable[[Malformed], None] = lambda row: None) -> Iterator[Event]:
-        """Good rows as events. Raises SourceError, before the first, if an input or a header is not usable."""
+        """Return good rows as events. Raise SourceError, before the first, if an input or a header is not usable."""
         for file, first_line, lines in self._texts(malformed):
             for line_number, line in enumerate(lines, start=first_line):
                 try:
@@ -95,7 +103,7 @@ class Source:
                     yield event
 
     def blocks(self, malformed: Callable[[Malformed], None] = lambda row: None) -> Iterator[pl.DataFrame]:
-        """Good rows as blocks: the same as `events`, many at a time and about ten times as fast. Raises SourceError."""
+        """Return good rows in blocks: the same as `events`, about ten times as fast. Raise SourceError."""
         for file, first_line, lines in self._texts(malformed):
 
             def keep(
@@ -107,20 +115,22 @@ class Source:
 
     @property
     def files(self) -> list["_File"]:
-        """The inputs' files in the order of their first events; each is opened once to see it. Raises SourceError."""
+        """The inputs' files in the order of their first events; each is opened once to find it. Raise SourceError."""
         if self._files is None:
-            found = [_File(name) for name in _expand(self.inputs)]
+            found = [_File(name, self._create_client) for name in expand(self.inputs, self._create_client)]
             self._files = found if len(found) == 1 else sorted(found, key=lambda file: file.first_second())
         return self._files
 
     @property
     def share_read(self) -> float | None:
-        """Share of the bytes read in this pass; None where a size is not known."""
-        sizes = [file.size for file in self.files]
-        return None if None in sizes or not sum(sizes) else sum(file.bytes_read for file in self.files) / sum(sizes)
+        """The share of the bytes read in this pass; None if a size is not known."""
+        sizes = [file.size for file in self.files if file.size is not None]
+        if len(sizes) < len(self.files) or not sum(sizes):
+            return None
+        return sum(file.bytes_read for file in self.files) / sum(sizes)
 
     def _texts(self, malformed: Callable[[Malformed], None]) -> Iterator[tuple["_File", int, list[bytes]]]:
-        """(file, number of the first line, lines), without header, up to the limit."""
+        """Return (file, number of the first line, lines), without header, up to the limit."""
         self.rows, self.damage = 0, None
         for file in self.files:
             for first_line, lines in file.lines():
@@ -128,7 +138,7 @@ class Source:
                     lines = lines[: self.limit - self.rows]
                 self.rows += len(lines)
                 if file.damage:
-                    # Its last line may look whole, but nobody knows.
+                    # Its last line may look whole, but that is not certain.
                     for number, line in enumerate(lines, start=first_line):
                         reason = "the file is damaged inside or after this row"
                         malformed(Malformed(file.name, number, reason, _readable(line)))
@@ -147,7 +157,7 @@ def to_block(
     parse_line: Callable[[bytes], Event],
     malformed: Callable[[int, bytes, MalformedRow], None],
 ) -> pl.DataFrame:
-    """A block of the lines' events; `malformed` gets (index, line, error) of each other line."""
+    """Return a block of the lines' events. `malformed` gets (index, line, error) of each other line."""
     try:
         row = pl.Series("row", b"\n".join(lines).decode().split("\n") if lines else [], pl.String)
     except UnicodeDecodeError:
@@ -173,7 +183,7 @@ def to_block(
 
 
 def from_events(events: Iterable[Event]) -> pl.DataFrame:
-    """A block of these events."""
+    """Return a block of these events."""
     rows = [
         (second_of(event["event_time"]), str(event["user_id"]), str(event["category_id"]), encode_head(event))
         for event in events
@@ -182,7 +192,7 @@ def from_events(events: Iterable[Event]) -> pl.DataFrame:
 
 
 def _plain_block(row: pl.Series) -> pl.DataFrame:
-    """The block of rows that PLAIN_ROW accepts: their fields are put together as `event.encode_head` does."""
+    """Return a block of rows that PLAIN_ROW accepts, encoded as `event.encode_head` does."""
 
     def or_null(name: str) -> pl.Expr:
         quoted = pl.concat_str(pl.lit('"'), name, pl.lit('"'))
@@ -218,22 +228,22 @@ def _plain_block(row: pl.Series) -> pl.DataFrame:
 
 
 class _File:
-    """One file; `name` as the user may know it."""
+    """One file, named as the user knows it."""
 
-    def __init__(self, name: str) -> None:
-        if not name.endswith(ENDINGS):
-            raise SourceError(f"{name}: not a {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]} file; give another path")
+    def __init__(self, name: str, create_client: ClientFactory) -> None:
+        _check_ending(name)
         self.name = name
+        self._create_client = create_client
         self.size = None if name.startswith("s3://") else _size(name)
         self.bytes_read = 0
         self.damage: str | None = None
 
     def lines(self) -> Iterator[tuple[int, list[bytes]]]:
-        """(number of the first line, lines without their ends), block by block, without the header."""
+        """Return (number of the first line, lines without their ends), block by block, without the header."""
         self.damage = None
         line_number = 0
         with ExitStack() as stack:
-            raw = stack.enter_context(self.open_raw())
+            raw = stack.enter_context(open_raw(self.name, self._create_client))
             for lines in self._split(_unpacked(raw, self.name, stack), raw):
                 if not line_number:
                     line_number = 1
@@ -245,7 +255,7 @@ class _File:
                     line_number += len(lines)
 
     def first_second(self) -> float:
-        """Unix time of the first good row; infinite if there is none."""
+        """Return the Unix time of the first good row; infinite if there is none."""
         for _, lines in self.lines():
             for line in lines:
                 try:
@@ -254,20 +264,11 @@ class _File:
                     continue
         return float("inf")
 
-    def open_raw(self) -> Any:
-        try:
-            return smart_open.open(self.name, "rb", compression="disable")
-        except (BotoCoreError, ClientError) as error:
-            raise SourceError(f"{self.name}: {error}; check the address and your access to it") from error
-        except OSError as error:
-            reason = error.strerror or error
-            raise SourceError(f"{self.name}: {reason}; give the path of a {' or '.join(ENDINGS)} file") from error
-        except (NotImplementedError, ValueError, ImportError) as error:  # smart_open, of ftp:// and other addresses
-            raise SourceError(f"{self.name}: no such address; give a local path or an s3:// address") from error
-
     def _split(self, stream: BufferedIOBase, raw: Any) -> Iterator[list[bytes]]:
-        """Lists of lines, the first also if the file is empty. Split here, because `readline` loses the start of a line
-        in which gzip fails."""
+        """Return lists of lines, the first also if the file is empty.
+
+        Not by `readline`, which loses the start of a line in which gzip fails.
+        """
         rest: list[bytes] = []
         rest_bytes = 0
         is_first = True
@@ -304,16 +305,40 @@ class _File:
         return False
 
 
+def open_raw(name: str, create_client: ClientFactory = client_from_environment) -> Any:
+    """Return a local file or an S3 object as a stream of its bytes. Raise SourceError."""
+    try:
+        return smart_open.open(name, "rb", compression="disable", transport_params=transport(name, create_client))
+    except (BotoCoreError, ClientError) as error:
+        raise SourceError(f"{name}: {error}; check the address and your access to it") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise SourceError(f"{name}: {reason}; give the path of a {' or '.join(ENDINGS)} file") from error
+    except (NotImplementedError, ValueError, ImportError) as error:  # smart_open, of ftp:// and other addresses
+        raise SourceError(f"{name}: no such address; give a local path or an s3:// address") from error
+
+
+def transport(name: str, create_client: ClientFactory) -> dict[str, Any]:
+    """Return smart_open's parameters for a path or an address."""
+    return {"client": create_client("s3")} if name.startswith("s3://") else {}
+
+
 @contextmanager
-def open_text(name: str) -> Iterator[Any]:
-    """The bytes of a file's text, unpacked. Raises SourceError."""
+def open_text(name: str, create_client: ClientFactory = client_from_environment) -> Iterator[Any]:
+    """Return a stream of the bytes of a file's text, unpacked. Raise SourceError."""
+    _check_ending(name)
     with ExitStack() as stack:
-        raw = stack.enter_context(_File(name).open_raw())
+        raw = stack.enter_context(open_raw(name, create_client))
         yield _unpacked(raw, name, stack)
 
 
+def _check_ending(name: str) -> None:
+    if not name.endswith(ENDINGS):
+        raise SourceError(f"{name}: not a {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]} file; give another path")
+
+
 def fields(line: bytes) -> list[str]:
-    """The columns of one row. Raises MalformedRow."""
+    """Return the columns of one row. Raise MalformedRow."""
     if len(line) > MAX_ROW_BYTES:
         raise MalformedRow(f"more than {MAX_ROW_BYTES} bytes")  # of a longer one not all is kept
     try:
@@ -330,7 +355,7 @@ def _parse(line: bytes) -> Event:
 
 
 def _chunks(stream: BufferedIOBase) -> Iterator[bytes]:
-    """Chunks of about CHUNK_BYTES, the last also before an error: `read` would lose what came before one."""
+    """Return chunks of about CHUNK_BYTES, the last also before an error: `read` would lose what came before one."""
     pieces: list[bytes] = []
     size = 0
     try:
@@ -349,7 +374,7 @@ def _chunks(stream: BufferedIOBase) -> Iterator[bytes]:
 
 
 def _unpacked(raw: Any, name: str, stack: ExitStack) -> Any:
-    """The stream of the file's text; of a zip archive its one .csv file's, as Kaggle serves it."""
+    """Return the stream of the file's text; of a zip archive that of its one .csv file, as Kaggle serves it."""
     if name.endswith(".gz"):
         return stack.enter_context(gzip.open(raw))
     if not name.endswith(".zip"):
@@ -363,7 +388,7 @@ def _unpacked(raw: Any, name: str, stack: ExitStack) -> Any:
         raise SourceError(f"{name}: it holds {len(members)} .csv files, allowed is one; unpack it and give their paths")
     member = copy(archive.getinfo(members[0]))
     checksum = member.CRC
-    # zipfile would check it itself, but throw away the piece after which it does not fit.
+    # zipfile would check it itself, but it would lose the piece after which the checksum differs.
     del member.CRC
     try:
         return BufferedReader(_Checked(stack.enter_context(archive.open(member)), checksum, f"{members[0]!r}"))
@@ -372,7 +397,7 @@ def _unpacked(raw: Any, name: str, stack: ExitStack) -> Any:
 
 
 class _Checked(RawIOBase):
-    """The stream's bytes; at their end BadZipFile, if their CRC-32 is another."""
+    """The stream's bytes. At their end it raises BadZipFile if their CRC-32 differs."""
 
     def __init__(self, stream: Any, checksum: int, name: str) -> None:
         self._stream = stream
@@ -392,12 +417,36 @@ class _Checked(RawIOBase):
         return len(piece)
 
 
-def _expand(inputs: Sequence[str]) -> list[str]:
-    """The files' names: of a glob, a folder or an S3 prefix all that end as they must."""
+def split_data(text: str) -> list[str]:
+    """Return the inputs that one string names: one path, or several inputs as in a shell, separated by spaces.
+
+    A path that exists is taken whole, even with spaces in it. Raise SourceError if a path or glob matches nothing;
+    addresses such as s3:// are checked when they are read.
+    """
+    if os.path.exists(text):
+        return [text]
+    try:
+        names = shlex.split(text)
+    except ValueError as error:
+        raise SourceError(f"DATA is {text!r}: {error}; separate inputs by spaces, and quote what holds one") from error
+    for name in names or [text]:
+        if "://" not in name and not os.path.exists(name) and not glob.glob(name, recursive=True):
+            raise SourceError(
+                f"DATA is {name!r}, which is no file: give the path of a .csv, .csv.gz or .csv.zip, a folder, a glob "
+                "or an s3:// address, or several of them separated by spaces"
+            )
+    return names
+
+
+def expand(inputs: Sequence[str], create_client: ClientFactory = client_from_environment) -> list[str]:
+    """Return the names of the inputs' files: of a glob, a folder or an S3 prefix all with a known ending.
+
+    Raise SourceError if an input holds none.
+    """
     names: list[str] = []
     for given in inputs:
         if given.startswith("s3://") and not given.endswith(ENDINGS):
-            found = _list_s3(given)
+            found = _list_s3(given, create_client)
         elif os.path.isdir(given):
             found = sorted(str(path) for path in Path(given).iterdir() if path.name.endswith(ENDINGS))
         elif glob.has_magic(given) and not os.path.exists(given):
@@ -410,12 +459,10 @@ def _expand(inputs: Sequence[str]) -> list[str]:
     return names
 
 
-def _list_s3(uri: str) -> list[str]:
-    import boto3
-
+def _list_s3(uri: str, create_client: ClientFactory) -> list[str]:
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     try:
-        pages = boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        pages = create_client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
     except (BotoCoreError, ClientError) as error:
         raise SourceError(f"{uri}: {error}; check the address and your access to it") from error

@@ -1,4 +1,4 @@
-"""The real command in a process of its own, and what a consumer finds in the stream afterwards."""
+"""Run the real command in a process of its own, and read the stream back."""
 
 import json
 import os
@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import md5
+from pathlib import Path
 from typing import Any
 
 from aws_kinesis_agg import DIGEST_SIZE, MAGIC
@@ -16,10 +17,12 @@ from aws_kinesis_agg.aggregator import messages_pb2
 from local_cloud.pollers.shards import read_all
 from simulator.traffic.event import event_id
 
+PROGRAM = str(Path(sys.executable).with_name("shopstream"))
+
 
 @dataclass(frozen=True)
 class Ended:
-    """How a replay ended: its exit code, its summary (empty if there is none) and what it said."""
+    """The end of a replay: its exit code, its summary (empty if there is none) and its stderr."""
 
     code: int
     summary: dict[str, Any]
@@ -27,31 +30,32 @@ class Ended:
 
 
 def start(*arguments: object, url: str | None = None) -> subprocess.Popen[str]:
-    """A `replay` that runs; `url`: the endpoint, if not the emulator's."""
+    """Start a `replay`. `url` is the endpoint, if not the emulator's."""
     environment = os.environ | ({"AWS_ENDPOINT_URL": url} if url else {})
-    command = [sys.executable, "-m", "simulator", "replay", *map(str, arguments), "--json"]
+    command = [PROGRAM, "replay", *map(str, arguments), "--json"]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def end(process: subprocess.Popen[str]) -> Ended:
-    """How it ends."""
+    """Wait for the end of a replay."""
     with process:
         stdout, stderr = process.communicate(timeout=60)
     return Ended(process.returncode, json.loads(stdout) if stdout else {}, stderr)
 
 
 def replay(*arguments: object, url: str | None = None) -> Ended:
+    """Run a `replay` to its end."""
     return end(start(*arguments, url=url))
 
 
 def event_ids(lines: Iterable[bytes]) -> Counter[str]:
-    """How often each event is there."""
+    """Count each event, by its id."""
     return Counter(event_id(json.loads(line)) for line in lines)
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event as a consumer sees it. `hash_key`: its own inside of an aggregate, which decides if it is kept."""
+    """An event as a consumer sees it. `hash_key` is its own in an aggregate: consumers drop it if it does not fit."""
 
     data: bytes
     partition_key: str | None
@@ -59,12 +63,12 @@ class Event:
 
 
 def read_back(stream: str) -> list[bytes]:
-    """The data of all events that the stream holds, shard after shard, aggregates unpacked."""
+    """Return the data of all events in the stream, shard after shard, aggregates unpacked."""
     return [event.data for record in read_all(stream) for event in events_in(record["Data"])]
 
 
 def events_in(data: bytes) -> list[Event]:
-    """The events in one record: itself, or those of a KPL aggregate (magic, message, MD5 of the message).
+    """Return the events in one record: itself, or those of a KPL aggregate (magic, message, MD5 of the message).
 
     https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md
     """

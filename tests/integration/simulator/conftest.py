@@ -2,14 +2,13 @@
 
 import os
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pytest
-from command import replay
+from command import PROGRAM, replay
 
 from local_cloud import ministack
 from local_cloud.stack import ROOT
@@ -19,7 +18,7 @@ EVENTS = 4_000
 
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[str]:
-    """The address of a Kinesis emulator; the process's environment points at it."""
+    """Return the address of a Kinesis emulator. The process's environment points at it."""
     with pytest.MonkeyPatch.context() as environment, ministack.running() as variables:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             environment.delenv(name)
@@ -30,7 +29,7 @@ def emulator() -> Iterator[str]:
 
 @pytest.fixture
 def stream(emulator: str) -> str:
-    """The name of a new stream with four shards."""
+    """Return the name of a new stream with four shards."""
     name = f"stream-{uuid.uuid4()}"
     kinesis = boto3.client("kinesis")
     kinesis.create_stream(StreamName=name, ShardCount=4)
@@ -40,16 +39,16 @@ def stream(emulator: str) -> str:
 
 @pytest.fixture(scope="session")
 def data(emulator: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of look-alike events: eight full batches."""
+    """Return a file of look-alike events: eight full batches."""
     path = tmp_path_factory.mktemp("data") / "look-alike.csv.gz"
-    command = [sys.executable, "-m", "simulator", "generate", path, "--events", str(EVENTS), "--seed", "1"]
+    command = [PROGRAM, "look-alike", path, "--events", str(EVENTS), "--seed", "1"]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     return path
 
 
 @pytest.fixture(scope="session")
 def expected(emulator: str, data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
-    """The wire records of `data` in its order, as `--output` writes them."""
+    """Return the wire records of `data` in its order, as `--output` writes them."""
     path = tmp_path_factory.mktemp("expected") / "records.jsonl"
     assert replay(data, "--output", path).code == 0
     lines = path.read_bytes().splitlines()

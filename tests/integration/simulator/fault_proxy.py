@@ -1,7 +1,7 @@
-"""A proxy on the loopback before a Kinesis emulator. It makes the faults that no emulator makes, and keeps account.
+"""A proxy on the loopback in front of a Kinesis emulator. It makes faults that no emulator makes, and counts them.
 
-What Kinesis acknowledged is known here even after the emulator deleted it (it empties a shard that is split), and so is
-what it acknowledged without the client hearing of it: just that may arrive twice.
+It knows what Kinesis accepted even after the emulator deleted it (it empties a shard that is split), and of which
+accepted records the client got no answer: only those may arrive twice.
 """
 
 import json
@@ -87,10 +87,10 @@ class FaultProxy:
         self._thread.join()
 
     def answer(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes] | None:
-        """Status and body of the answer; None resets the connection."""
+        """Return status and body of the answer; None resets the connection."""
         if not headers.get("x-amz-target", "").endswith(".PutRecords"):
             return self._forward(path, headers, body)
-        with self._lock:  # of two clients one after the other: the account stays simple
+        with self._lock:  # one client after the other: the counts stay simple
             return self._put_records(path, headers, json.loads(body))
 
     def _put_records(self, path: str, headers: dict[str, str], request: dict[str, Any]) -> tuple[int, bytes] | None:

@@ -1,4 +1,4 @@
-"""The emulator's Kinesis where it was mended: shards that are split or merged stay to be read, as on AWS."""
+"""The emulator's Kinesis where it was fixed: shards that are split or merged stay to be read, as on AWS."""
 
 from collections import Counter
 
@@ -18,7 +18,7 @@ def put(stream: str, names: range) -> None:
 
 
 def open_shards(stream: str) -> list[dict]:
-    """The open shards in the order of their hash keys."""
+    """Return the open shards in the order of their hash keys."""
     shards = list_shards(boto3.client("kinesis"), stream)
     living = [shard for shard in shards if "EndingSequenceNumber" not in shard["SequenceNumberRange"]]
     return sorted(living, key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))

@@ -1,7 +1,7 @@
-"""No fault of the stream or of the machine loses an event: the real command, through a proxy that makes them.
+"""No fault of the stream or of the machine loses an event: the real command, through a proxy that makes faults.
 
-An event can only arrive twice where the stream took it and the client could not know: each such case is counted by the
-proxy, and what arrived twice must be exactly that.
+An event can only arrive twice if the stream took it and the client got no answer. The proxy counts each such case, and
+what arrived twice must be exactly that.
 """
 
 import json
@@ -22,7 +22,7 @@ FEW = 500  # events, where each batch is repeated several times and backs off
 
 
 def every_third(fault: Fault) -> Callable[[int], Fault | None]:
-    """Calls 2, 5, 8 and so on: each repetition succeeds."""
+    """Return the fault of calls 2, 5, 8 and so on: each repetition succeeds."""
     return lambda call: fault if call % 3 == 2 else None
 
 
@@ -31,7 +31,7 @@ def accepted(proxy: FaultProxy) -> list[bytes]:
 
 
 def unanswered(proxy: FaultProxy) -> int:
-    """Events that the emulator took without the client hearing of it."""
+    """Count the events that the emulator took and of which the client got no answer."""
     return sum(len(events_in(record.data)) for record in proxy.accepted if not record.answered)
 
 
@@ -110,7 +110,7 @@ def test_a_stream_split_during_the_replay_loses_nothing(
 def test_each_event_of_an_aggregate_belongs_to_the_shard_it_arrives_in_also_after_a_reshard(
     emulator: str, stream: str, data: Path, expected: list[bytes], merge: bool
 ) -> None:
-    """Consumers drop others without a word."""
+    """Consumers drop other events without a log line."""
     kinesis = boto3.client("kinesis")
     ranges = hash_ranges(kinesis, stream)
 
@@ -218,7 +218,7 @@ def _lost_if(lost: bool) -> Fault | None:
 
 
 def hash_ranges(kinesis: object, stream: str) -> dict[str, tuple[int, int]]:
-    """First and last hash key of each shard."""
+    """Return first and last hash key of each shard."""
     return {
         shard["ShardId"]: (int(shard["HashKeyRange"]["StartingHashKey"]), int(shard["HashKeyRange"]["EndingHashKey"]))
         for shard in list_shards(kinesis, stream)

@@ -77,13 +77,13 @@ def test_two_processes_with_a_part_each_send_the_same_set_as_one(
 
 
 def values(record: bytes) -> tuple[str, ...]:
-    """The record's columns as the file writes them: numbers as their own text, null as nothing."""
+    """Return the record's columns as the file writes them: numbers as their own text, null as an empty text."""
     event = json.loads(record, parse_int=str, parse_float=str, object_pairs_hook=_checked)
     return tuple("" if event[name] is None else event[name] for name in COLUMNS)
 
 
 def _checked(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
-    """The object; an empty text is not the file's null, and one value cannot hide another of the same name."""
+    """Return the object. Check that no text is empty, which is no null, and that no name occurs twice."""
     pairs = list(pairs)
     assert [name for name, _ in pairs] == [*COLUMNS, "txn_timestamp"]
     assert all(value != "" for _, value in pairs)

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from simulator.traffic.attack import KINDS, SPAN_S, Attack, AttackError, burst_seconds
+from simulator.traffic.bots import KINDS, SPAN_S, BotsError, BurstBots, burst_seconds
 from simulator.traffic.event import EVENT_TYPES, FIELDS, MAX_ID, Event, encode, event_time_at, second_of
 
 START = second_of("2019-10-01 00:00:00 UTC")
@@ -32,23 +32,23 @@ def shopper(number: int, second: int, user_id: int | None = None) -> Event:
 TRAFFIC = [shopper(number, START + number * 7) for number in range(300)]
 
 
-def mixed(attack: Attack, traffic: Sequence[Event] = TRAFFIC) -> list[Event]:
+def mixed(bots: BurstBots, traffic: Sequence[Event] = TRAFFIC) -> list[Event]:
     """Returns what goes out after both passes; all of it is sent."""
-    assert list(attack.survey(traffic)) == list(traffic)
-    events = list(attack.mix(traffic))
-    note(attack, events)
+    assert list(bots.survey(traffic)) == list(traffic)
+    events = list(bots.mix(traffic))
+    note(bots, events)
     return events
 
 
-def note(attack: Attack, events: Sequence[Event]) -> None:
-    attack.note_sent([str(event["user_id"]) for event in events], [second_of(event["event_time"]) for event in events])
+def note(bots: BurstBots, events: Sequence[Event]) -> None:
+    bots.note_sent([str(event["user_id"]) for event in events], [second_of(event["event_time"]) for event in events])
 
 
-def seconds_by_bot(attack: Attack, events: Sequence[Event]) -> dict[int, list[int]]:
+def seconds_by_bot(bots: BurstBots, events: Sequence[Event]) -> dict[int, list[int]]:
     """Returns each bot's Unix seconds in the order in which its events go out."""
     return {
         bot.user_id: [second_of(event["event_time"]) for event in events if event["user_id"] == bot.user_id]
-        for bot in attack.bots
+        for bot in bots.bots
     }
 
 
@@ -92,36 +92,36 @@ def test_unknown_kind_names_the_known() -> None:
 
 
 def test_traffic_goes_out_unchanged_and_in_its_order() -> None:
-    attack = Attack(5, seed=1)
-    events = mixed(attack)
-    bots = {bot.user_id for bot in attack.bots}
-    assert [event for event in events if event["user_id"] not in bots] == TRAFFIC
+    bots = BurstBots(5, seed=1)
+    events = mixed(bots)
+    ids = {bot.user_id for bot in bots.bots}
+    assert [event for event in events if event["user_id"] not in ids] == TRAFFIC
 
 
 def test_bots_take_turns_in_kind_and_each_breaks_the_rule() -> None:
-    attack = Attack(7, seed=1)
-    events = mixed(attack)
-    assert [bot.kind for bot in attack.bots] == [*KINDS, *KINDS, KINDS[0]]
-    for seconds in seconds_by_bot(attack, events).values():
+    bots = BurstBots(7, seed=1)
+    events = mixed(bots)
+    assert [bot.kind for bot in bots.bots] == [*KINDS, *KINDS, KINDS[0]]
+    for seconds in seconds_by_bot(bots, events).values():
         assert seconds == sorted(seconds)
         assert busiest_sliding(seconds) > THRESHOLD
 
 
 def test_sorted_traffic_stays_sorted() -> None:
-    events = mixed(Attack(20, seed=1))
+    events = mixed(BurstBots(20, seed=1))
     times = [event["event_time"] for event in events]
     assert times == sorted(times)
 
 
 def test_bots_users_occur_nowhere_in_the_input() -> None:
-    first_choice = Attack(3, seed=1)
+    first_choice = BurstBots(3, seed=1)
     mixed(first_choice)
     chosen = [bot.user_id for bot in first_choice.bots]
 
-    attack = Attack(3, seed=1)
-    mixed(attack, [*TRAFFIC, shopper(300, START + 3000, user_id=chosen[1])])
+    bots = BurstBots(3, seed=1)
+    mixed(bots, [*TRAFFIC, shopper(300, START + 3000, user_id=chosen[1])])
 
-    users = [bot.user_id for bot in attack.bots]
+    users = [bot.user_id for bot in bots.bots]
     assert len(set(users)) == 3
     assert chosen[1] not in users
     assert not {*users} & {event["user_id"] for event in TRAFFIC}
@@ -129,20 +129,20 @@ def test_bots_users_occur_nowhere_in_the_input() -> None:
 
 def test_input_that_holds_every_candidate_is_refused() -> None:
     # 66 candidates: two bots and 64 spare ones.
-    attack = Attack(2, seed=1)
-    candidates = list(attack._candidates)
+    bots = BurstBots(2, seed=1)
+    candidates = list(bots._candidates)
     traffic = [shopper(number, START, user_id) for number, user_id in enumerate(candidates[:-1])]
-    with pytest.raises(AttackError, match="occur in the input: give another --seed"):
-        mixed(attack, traffic)
+    with pytest.raises(BotsError, match="occur in the input: give another --seed"):
+        mixed(bots, traffic)
 
 
 def test_input_without_a_valid_row_is_refused() -> None:
-    with pytest.raises(AttackError, match="no valid row to mix bursts with: give a file with events, or --bursts 0"):
-        mixed(Attack(1, seed=1), [])
+    with pytest.raises(BotsError, match="no valid row to mix bursts with: give a file with events, or --bursts 0"):
+        mixed(BurstBots(1, seed=1), [])
 
 
 def test_same_seed_same_events_and_another_seed_others() -> None:
-    one, again, other = Attack(5, seed=1), Attack(5, seed=1), Attack(5, seed=2)
+    one, again, other = BurstBots(5, seed=1), BurstBots(5, seed=1), BurstBots(5, seed=2)
     events = [encode(event) for event in mixed(one)]
     assert events == [encode(event) for event in mixed(again)]
     assert one.labels() == again.labels()
@@ -151,18 +151,18 @@ def test_same_seed_same_events_and_another_seed_others() -> None:
 
 
 def test_no_bots_change_nothing() -> None:
-    attack = Attack(0, seed=1)
-    assert mixed(attack) == TRAFFIC
-    assert attack.labels() == []
+    bots = BurstBots(0, seed=1)
+    assert mixed(bots) == TRAFFIC
+    assert bots.labels() == []
 
 
 @pytest.mark.parametrize("bots", [1, 2, 3, 6])
 def test_last_bot_comes_after_everything(bots: int) -> None:
     # Unsorted: the latest event is not the last.
     traffic = [*TRAFFIC, shopper(300, START + 9000), shopper(301, START)]
-    attack = Attack(bots, seed=1)
-    events = mixed(attack, traffic)
-    last = attack.bots[-1].user_id
+    bots = BurstBots(bots, seed=1)
+    events = mixed(bots, traffic)
+    last = bots.bots[-1].user_id
     size = sum(event["user_id"] == last for event in events)
     assert size > THRESHOLD
     assert {event["user_id"] for event in events[-size:]} == {last}
@@ -171,27 +171,27 @@ def test_last_bot_comes_after_everything(bots: int) -> None:
 
 
 def test_more_bots_than_rows() -> None:
-    attack = Attack(9, seed=1)
-    events = mixed(attack, TRAFFIC[:2])
-    assert all(busiest_sliding(seconds) > THRESHOLD for seconds in seconds_by_bot(attack, events).values())
-    assert len(attack.labels()) == 9
+    bots = BurstBots(9, seed=1)
+    events = mixed(bots, TRAFFIC[:2])
+    assert all(busiest_sliding(seconds) > THRESHOLD for seconds in seconds_by_bot(bots, events).values())
+    assert len(bots.labels()) == 9
 
 
 def test_no_two_events_of_a_bot_are_equal() -> None:
     # A walk over product numbers must not leave the 64 bits either.
-    attack = Attack(3, seed=1)
-    events = mixed(attack, [event | {"product_id": MAX_ID} for event in TRAFFIC])
-    bots = {bot.user_id for bot in attack.bots}
-    attackers = [event for event in events if event["user_id"] in bots]
+    bots = BurstBots(3, seed=1)
+    events = mixed(bots, [event | {"product_id": MAX_ID} for event in TRAFFIC])
+    ids = {bot.user_id for bot in bots.bots}
+    attackers = [event for event in events if event["user_id"] in ids]
     assert len({encode(event) for event in attackers}) == len(attackers)
     assert max(event["product_id"] for event in attackers) <= MAX_ID
     assert all(list(event) == list(FIELDS) for event in attackers)
 
 
 def test_labels_say_what_each_bot_did() -> None:
-    attack = Attack(4, seed=1)
-    seconds = seconds_by_bot(attack, mixed(attack))
-    assert attack.labels() == [
+    bots = BurstBots(4, seed=1)
+    seconds = seconds_by_bot(bots, mixed(bots))
+    assert bots.labels() == [
         {
             "user_id": bot.user_id,
             "kind": bot.kind,
@@ -199,17 +199,17 @@ def test_labels_say_what_each_bot_did() -> None:
             "ended_at": event_time_at(seconds[bot.user_id][-1]),
             "event_count": len(seconds[bot.user_id]),
         }
-        for bot in attack.bots
+        for bot in bots.bots
     ]
 
 
 def test_labels_hold_only_what_was_sent() -> None:
-    attack = Attack(3, seed=1)
-    list(attack.survey(TRAFFIC))
-    events = list(attack.mix(TRAFFIC))
-    assert (attack.labels(), attack.sent_events) == ([], 0)
-    bots = {bot.user_id for bot in attack.bots}
-    first = next(number for number, event in enumerate(events) if event["user_id"] in bots)
-    note(attack, events[: first + 1])
-    assert [(label["user_id"], label["event_count"]) for label in attack.labels()] == [(events[first]["user_id"], 1)]
-    assert attack.sent_events == 1
+    bots = BurstBots(3, seed=1)
+    list(bots.survey(TRAFFIC))
+    events = list(bots.mix(TRAFFIC))
+    assert (bots.labels(), bots.sent_events) == ([], 0)
+    ids = {bot.user_id for bot in bots.bots}
+    first = next(number for number, event in enumerate(events) if event["user_id"] in ids)
+    note(bots, events[: first + 1])
+    assert [(label["user_id"], label["event_count"]) for label in bots.labels()] == [(events[first]["user_id"], 1)]
+    assert bots.sent_events == 1

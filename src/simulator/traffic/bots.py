@@ -14,26 +14,27 @@ from simulator.traffic.event import MAX_ID, Event, event_time_at, second_of
 SPAN_S = 9
 BOUNDARY_S = 10
 MIN_EVENTS, MAX_EVENTS = 8, 20
-# Five on each side: a count by tumbling windows stays at the threshold and sees nothing.
+# Five on each side: a count by tumbling windows stays at the threshold and finds nothing.
 MAX_ASTRIDE_EVENTS = 10
 KINDS = ("same_second", "astride", "even")
 
 _SPARE_IDS = 64
 
 
-class AttackError(ValueError):
-    """No attack is possible on this traffic; the message says why and what to do."""
+class BotsError(ValueError):
+    """No bots can be mixed into this traffic. The message says why and what to do."""
 
 
 @dataclass
 class Bot:
-    """One attacker; `seconds` holds the times of those of its events that were sent."""
+    """A synthetic user that breaks the burst rule. `seconds` holds the times of its events that were sent."""
 
     user_id: int
     kind: str
     seconds: list[int] = field(default_factory=list)
 
     def label(self) -> dict[str, Any]:
+        """Return what the bot did, by what of it was sent."""
         return {
             "user_id": self.user_id,
             "kind": self.kind,
@@ -43,17 +44,17 @@ class Bot:
         }
 
 
-class Attack:
-    """`bots` bursts, drawn from `seed`: first `survey` the traffic, then `mix` the bots into it, and `note_sent` what
-    of that is sent: not all need be, and only what is becomes a label.
+class BurstBots:
+    """So many bots, drawn from `seed`, to mix into traffic.
 
-    The traffic is read twice, because no user of it may be taken for a bot and the bots are spread over all its rows.
-    Neither pass remembers the rows or their users: survey only strikes candidates, so memory does not grow.
+    First call `survey` with the traffic, then `mix` with the same traffic, then `note_sent` with what is sent: only
+    what was sent becomes a label. The traffic is read twice, because a bot's id must not occur in it and the bots are
+    spread over all its rows. Neither pass keeps rows or users, so memory does not grow.
     """
 
     def __init__(self, bots: int, seed: int) -> None:
         self._rng = Random(f"attack {seed}")
-        # Far above the data set's ids, so people know a bot at sight; spare ones, because survey may strike some.
+        # Far above the data set's ids, so that people recognise a bot; spare ones, because survey may remove some.
         self._candidates = dict.fromkeys(
             900_000_000_000 + self._rng.randrange(10**11) for _ in range(bots + _SPARE_IDS)
         )
@@ -64,24 +65,25 @@ class Attack:
         self.bots: list[Bot] = []
 
     def survey(self, events: Iterable[Event]) -> Iterator[Event]:
-        """The events unchanged; exhaust it."""
+        """Return the events unchanged, and count them. Exhaust the iterator."""
         for event in events:
             self._candidates.pop(event["user_id"], None)
             self._rows += 1
             yield event
 
     def mix(self, events: Iterable[Event]) -> Iterator[Event]:
-        """The events in their order, and each bot's in time order among them. Raises AttackError if there are none.
+        """Return the events in their order, with each bot's in time order among them.
 
         The last bot comes after everything else: only a pipeline that drains the end of its input finds it.
+        Raise BotsError if the survey saw no event, or too many of the bots' ids.
         """
         if not self._bots:
             yield from events
             return
         if not self._rows:
-            raise AttackError("no valid row to mix bursts with: give a file with events, or --bursts 0")
+            raise BotsError("no valid row to mix bursts with: give a file with events, or --bursts 0")
         if len(self._candidates) < self._bots:
-            raise AttackError("the bots' user ids occur in the input: give another --seed")
+            raise BotsError("the bots' user ids occur in the input: give another --seed")
         self.bots = [
             Bot(user_id, KINDS[number % len(KINDS)])
             for number, user_id in zip(range(self._bots), self._candidates, strict=False)
@@ -103,7 +105,7 @@ class Attack:
         yield from self._due_before(latest + 2 * BOUNDARY_S + SPAN_S)
 
     def note_sent(self, user_ids: Iterable[str], seconds: Iterable[int]) -> None:
-        """Learns of events that were sent, shoppers' and bots'."""
+        """Note the events that were sent, shoppers' and bots'."""
         bots = {str(bot.user_id): bot for bot in self.bots}
         for user_id, second in zip(user_ids, seconds, strict=True):
             if bot := bots.get(user_id):
@@ -111,14 +113,15 @@ class Attack:
 
     @property
     def sent_events(self) -> int:
+        """The number of the bots' events that were sent."""
         return sum(len(bot.seconds) for bot in self.bots)
 
     def labels(self) -> list[dict[str, Any]]:
-        """Who attacked, by what was sent so far."""
+        """Return the labels of the bots, by what was sent so far."""
         return [bot.label() for bot in self.bots if bot.seconds]
 
     def _start(self, bot: Bot, not_before: int, like: Event) -> None:
-        """Plans a burst: a walk over product numbers from that of an event nearby, so that no two events are equal."""
+        """Plan a burst. It walks over product numbers from that of a nearby event, so that no two events are equal."""
         session = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
         first_product = min(like["product_id"], MAX_ID - MAX_EVENTS)
         for step, second in enumerate(burst_seconds(bot.kind, not_before, self._rng)):
@@ -137,9 +140,9 @@ class Attack:
 
 
 def burst_seconds(kind: str, not_before: int, rng: Random) -> list[int]:
-    """Unix seconds of one burst's events, ascending, at most SPAN_S apart.
+    """Return the Unix seconds of one burst's events, ascending, at most SPAN_S apart.
 
-    The first is never before `not_before`, and at most BOUNDARY_S after it.
+    The first is at `not_before` or at most BOUNDARY_S after it.
     """
     if kind == "same_second":
         return [not_before] * rng.randint(MIN_EVENTS, MAX_EVENTS)
