@@ -518,11 +518,11 @@ class TestReplayFails:
                 ["replay", "a.csv", "--stream", "s", "--time", "live"],
                 "'live' is not one of 'original', 'now'",
             ),
-            (["generate", "a.json"], "'a.json' is neither .csv nor .csv.gz; give a name that ends so"),
-            (["generate", "a.csv", "--events", "0"], "'--events': Input should be greater than or equal to 1"),
-            (["generate", "a.csv", "--hours", "nan"], "nan is not allowed, at least 0.1 is"),
-            (["generate", "a.csv", "--start", "today"], "'today' is no time; give one such as 2019-10-01 22:30:00"),
-            (["generate"], "Missing argument 'OUT'"),
+            (["look-alike", "a.json"], "'a.json' is neither .csv nor .csv.gz; give a name that ends so"),
+            (["look-alike", "a.csv", "--events", "0"], "'--events': Input should be greater than or equal to 1"),
+            (["look-alike", "a.csv", "--hours", "nan"], "nan is not allowed, at least 0.1 is"),
+            (["look-alike", "a.csv", "--start", "today"], "'today' is no time; give one such as 2019-10-01 22:30:00"),
+            (["look-alike"], "Missing argument 'OUT'"),
         ],
     )
     def test_bad_options(self, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
@@ -586,12 +586,12 @@ class TestInterrupted:
         )
 
 
-class TestGenerate:
+class TestLookAlike:
     def test_writes_a_file_that_replay_takes(
         self, stream: Stream, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         path = tmp_path / "look-alike.csv.gz"
-        assert run(["generate", str(path), "--events", "600", "--hours", "0.5"]) == 0
+        assert run(["look-alike", str(path), "--events", "600", "--hours", "0.5"]) == 0
         assert said(capsys) == [f"{path}: 600 events"]
         assert run(["replay", str(path), "--stream", "one"]) == 0
         assert "read 600 rows (0 malformed)" in said(capsys)[-1]
@@ -599,7 +599,7 @@ class TestGenerate:
     def test_same_arguments_same_bytes(self, tmp_path: Path) -> None:
         contents = set()
         for name in ("a.csv.gz", "b.csv.gz"):
-            assert run(["generate", str(tmp_path / name), "--events", "100", "--seed", "7"]) == 0
+            assert run(["look-alike", str(tmp_path / name), "--events", "100", "--seed", "7"]) == 0
             contents.add((tmp_path / name).read_bytes())
         assert len(contents) == 1
 
@@ -613,17 +613,17 @@ class TestGenerate:
     )
     def test_start_is_utc_unless_it_says_otherwise(self, tmp_path: Path, start: str, first_hour: str) -> None:
         path = tmp_path / "a.csv"
-        assert run(["generate", str(path), "--events", "10", "--hours", "0.5", "--start", start]) == 0
+        assert run(["look-alike", str(path), "--events", "10", "--hours", "0.5", "--start", start]) == 0
         assert all(line.startswith(first_hour) for line in path.read_text().splitlines()[1:])
 
     def test_times_that_replay_would_refuse(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert run(["generate", str(tmp_path / "a.csv"), "--start", "1950-01-01"]) == 2
+        assert run(["look-alike", str(tmp_path / "a.csv"), "--start", "1950-01-01"]) == 2
         assert said(capsys) == [
             "error: the data would be outside of 1970 to 2999; give another --start or fewer --hours"
         ]
 
     def test_folder_that_is_missing(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert run(["generate", str(tmp_path / "no" / "a.csv")]) == 2
+        assert run(["look-alike", str(tmp_path / "no" / "a.csv")]) == 2
         (line,) = said(capsys)
         assert line.startswith(f"error: {tmp_path}/no/")
         assert line.endswith("No such file or directory; give another path")
@@ -800,7 +800,7 @@ class TestDocs:
         assert "--look-alike" in capsys.readouterr().out
 
     def test_every_option_it_names_exists(self) -> None:
-        known = {one for name in ("replay", "simulate", "generate", "compare", "upload") for one in options_of(name)}
+        known = {one for name in ("replay", "simulate", "look-alike", "compare", "upload") for one in options_of(name)}
         named = set(re.findall(r"--[a-z][a-z-]+", self.DOC))
         assert len(named) > 20
         assert named <= known | {"--help"}
@@ -876,7 +876,7 @@ class TestMadeTraffic:
         monkeypatch.setattr("simulator.run.LookAlike", look_alike)
         monkeypatch.setattr("simulator.traffic.generate.write", lambda *arguments: seen.append(arguments[-1]))
         assert run(["replay", "--look-alike", "5000", "--limit", "5", "--dry-run", *given]) == 0
-        assert run(["generate", "a.csv", *given]) == 0
+        assert run(["look-alike", "a.csv", *given]) == 0
         chosen = TrafficOptions(
             duplicate_share=0.1, unsorted_share=0.2, late_share=0.3, checkout_items=9, tabs=7, burst_limit=8
         )
@@ -895,7 +895,7 @@ class TestMadeTraffic:
     def test_compare_prints_a_column_per_file(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         names = [str(tmp_path / name) for name in ("a.csv", "b.csv.gz")]
         for name in names:
-            assert run(["generate", name, "--events", "300", "--late", "0.1", "--duplicates", "0.05"]) == 0
+            assert run(["look-alike", name, "--events", "300", "--late", "0.1", "--duplicates", "0.05"]) == 0
         assert run(["compare", *names]) == 0
         lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
         assert lines[0] == "| | a.csv | b.csv.gz |"

@@ -288,7 +288,7 @@ def _drain(environment: Local) -> None:
 
 @app.command(rich_help_panel=PANEL)
 @_with_options(TRAFFIC)
-def generate(
+def look_alike(
     out: Annotated[Path, typer.Argument(metavar="OUT", parser=_made_file, help=".csv or .csv.gz to write")],
     events: Annotated[int, typer.Option(metavar="N", min=1, help="rows")] = 50_000,
     hours: Annotated[float, typer.Option(metavar="H", parser=_hours, help="length")] = 3.0,

@@ -41,7 +41,7 @@ def stream(emulator: str) -> str:
 def data(emulator: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a file of look-alike events: eight full batches."""
     path = tmp_path_factory.mktemp("data") / "look-alike.csv.gz"
-    command = [PROGRAM, "generate", path, "--events", str(EVENTS), "--seed", "1"]
+    command = [PROGRAM, "look-alike", path, "--events", str(EVENTS), "--seed", "1"]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     return path
 
