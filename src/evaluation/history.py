@@ -23,7 +23,7 @@ from evaluation import backtest
 from evaluation.backtest import Groups
 from lambda_alert.alert import parse
 from lambda_alert.incidents import Incidents
-from simulator.sending.replay import Replay
+from simulator.sending.replay import Plan, Replay
 from simulator.sending.sinks import FileSink
 from simulator.traffic.source import Source, SourceError
 
@@ -69,7 +69,7 @@ def from_data(inputs: Sequence[str], records: Path) -> None:
     """Write the wire records of data files. Raise HistoryError."""
     source = Source(inputs)
     with records.open("w", encoding="utf-8") as file:
-        replay = Replay(source, FileSink(file), max_malformed=MAX_MALFORMED_SHARE, progress=StringIO())
+        replay = Replay(source, FileSink(file), Plan(max_malformed=MAX_MALFORMED_SHARE), progress=StringIO())
         try:
             replay.run()
         except SourceError as error:

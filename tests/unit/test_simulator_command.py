@@ -586,7 +586,7 @@ class TestInterrupted:
         )
 
 
-class TestGenerate:
+class TestLookAlike:
     def test_writes_a_file_that_replay_takes(
         self, stream: Stream, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

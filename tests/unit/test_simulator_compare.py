@@ -140,7 +140,7 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.skipif(not SAMPLE.exists(), reason="the real sample is not part of the project")
 def test_the_page_shows_what_the_commands_give(tmp_path: Path) -> None:
     page = PAGE.read_text()
-    command = 'look-alike build/look-alike-17k.csv --events 17434 --hours 0.5 --start "2019-10-01 02:20:00"'
+    command = 'shopstream look-alike build/look-alike-17k.csv --events 17434 --hours 0.5 --start "2019-10-01 02:20:00"'
     assert command in page
     made = tmp_path / "look-alike-17k.csv"
     write(made, 17_434, 0.5, 1, second_of("2019-10-01 02:20:00 UTC"))
