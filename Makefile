@@ -24,6 +24,10 @@ TO     ?=
 PORT   ?=
 
 PYTHON ?= python3
+# Runs on the user's own Python, before anything is installed.
+INSTALL = command -v $(PYTHON) > /dev/null || { echo "error: Python is missing: looked for $(PYTHON) on the PATH. To \
+  install it: Debian/Ubuntu: apt install python3 python3-venv; macOS: brew install python@3.13" >&2; exit 1; }; \
+  PYTHONPATH=src $(PYTHON) -m install
 TOOLS  := .tools
 UV     := $(TOOLS)/bin/uv
 RUN    := PYTHONPATH=src .venv/bin/python -m
@@ -40,6 +44,13 @@ PORTS      = $(if $(PORT),--first-port $(PORT))
 SHELL := /bin/bash
 # Terraform else asks its maker for a newer version.
 export CHECKPOINT_DISABLE := 1
+# A settings file that is named but missing would be a warning in every output of Terraform's.
+ifeq ($(shell test -f "$$TF_CLI_CONFIG_FILE" && echo there),)
+unexport TF_CLI_CONFIG_FILE
+endif
+# uv else trusts only the certificates that it brings.
+UV_SYSTEM_CERTS ?= 1
+export UV_SYSTEM_CERTS
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .PHONY: help require data-file days access aws install build demo up down status simulate upload drain etl insights \
@@ -143,15 +154,13 @@ destroy: aws access install build ## remove everything from AWS again (asks firs
 
 ##@ Build
 
-ENVIRONMENTS := .venv src/local_cloud/emulator/.venv src/lambda_alert/.venv src/detector/.venv src/glue_etl/.venv
-INSTALLED    := $(ENVIRONMENTS:%=%/installed) $(TOOLS)/spark-jars/installed $(TOOLS)/trino/installed \
-                terraform/.terraform/installed
+# What a machine may lack comes first, so that it is named before the large downloads.
+FOUND     := $(UV) $(TOOLS)/pythons/3.11 $(TOOLS)/pythons/3.13 terraform/.terraform/installed
+INSTALLED := .venv/installed src/detector/.venv/installed src/glue_etl/.venv/installed \
+             src/local_cloud/emulator/.venv/installed $(TOOLS)/spark-jars/installed $(TOOLS)/trino/installed
 
 require:
-	@case "$(CURDIR)" in *" "*) echo "error: this folder's path holds a space, which Maven and make cannot take: \
-	  move it" >&2; exit 1;; esac
-	@for tool in $(PYTHON) terraform mvn; do command -v $$tool > /dev/null || \
-	  { echo "error: $$tool is not on the PATH: install it first (README, \"You need\")" >&2; exit 1; }; done
+	@$(INSTALL) check
 
 data-file:
 	@test -f "$(DATA)" || test "$(DATA)" = $(LOOK_ALIKE) || \
@@ -162,40 +171,44 @@ days:
 	  { echo "error: reprocess needs the days of arrival: give FROM and TO, such as FROM=2026-11-01 TO=2026-11-02" >&2; exit 1; }
 
 install: require ## install all that is needed into this folder, pinned by lock files
-	@$(MAKE) --silent --jobs 3 $(INSTALLED)
+	@$(MAKE) --silent --jobs 3 $(FOUND) && $(MAKE) --silent --jobs 3 $(INSTALLED)
 
 $(UV):
-	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("error: %s is Python %d.%d, needed is \
-	  3.11 or later: call make with PYTHON=/path/to/python3" % (sys.executable, v[0], v[1]))'
-	@echo "installing uv" && $(PYTHON) -m venv $(TOOLS) && \
-	  $(TOOLS)/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+	@$(INSTALL) uv
+
+# Links to interpreters of this machine, or of uv's. 3.13 may lead to the next best.
+$(TOOLS)/pythons/%: | $(UV)
+	@$(INSTALL) python $*
 
 .venv/installed: pyproject.toml uv.lock | $(UV)
-	@echo "installing the developer's environment" && $(UV) sync --quiet --locked && touch $@
+	@$(INSTALL) environment .
 
-src/%/.venv/installed: src/%/pyproject.toml src/%/uv.lock | $(UV)
-	@echo "installing the environment of src/$*" && $(UV) sync --quiet --locked --project src/$* && touch $@
+src/detector/.venv/installed src/glue_etl/.venv/installed: src/%/.venv/installed: src/%/pyproject.toml src/%/uv.lock | $(TOOLS)/pythons/3.11
+	@$(INSTALL) environment src/$* 3.11
 
-$(TOOLS)/spark-jars/installed: src/local_cloud/spark/pom.xml | $(UV)
-	@echo "installing Spark's jars" && rm -rf $(@D) && $(MAVEN) -f $< package -Dtarget=$(CURDIR)/$(@D) && touch $@
+src/local_cloud/emulator/.venv/installed: src/%/.venv/installed: src/%/pyproject.toml src/%/uv.lock | $(TOOLS)/pythons/3.13
+	@$(INSTALL) environment src/$* 3.13
+
+terraform/.terraform/installed: terraform/versions.tf $(wildcard terraform/modules/*/*.tf terraform/tests/*.tftest.hcl)
+	@$(INSTALL) provider
+
+$(TOOLS)/spark-jars/installed: src/local_cloud/spark/pom.xml
+	@$(INSTALL) jars "Spark's jars" $< $(@D)
 
 # One Maven at a time: they share a repository, which knows no locks.
-$(TOOLS)/trino/installed: src/local_cloud/trino/pom.xml | $(UV) $(TOOLS)/spark-jars/installed
-	@echo "installing Trino" && rm -rf $(@D) && $(MAVEN) -f $< package -Dtarget=$(CURDIR)/$(@D) && touch $@
+$(TOOLS)/trino/installed: src/local_cloud/trino/pom.xml | $(TOOLS)/spark-jars/installed
+	@$(INSTALL) jars Trino $< $(@D)
 
 # Only a test reads these, so `make install` goes without.
 $(TOOLS)/notebook-jars/installed: tests/integration/notebook/pom.xml | $(TOOLS)/trino/installed
-	@echo "installing readers of the note" && rm -rf $(@D) && $(MAVEN) -f $< package -Dtarget=$(CURDIR)/$(@D) && touch $@
+	@$(INSTALL) jars "readers of the note" $< $(@D)
 
-terraform/.terraform/installed: terraform/versions.tf $(wildcard terraform/modules/*/*.tf terraform/tests/*.tftest.hcl)
-	@echo "installing Terraform's provider" && terraform -chdir=terraform init -input=false -no-color > /dev/null && touch $@
-
-build: build/detector.zip ## build what Terraform deploys: build/detector.zip, build/lambda_alert.zip
+build: require build/detector.zip ## build what Terraform deploys: build/detector.zip, build/lambda_alert.zip
 
 PACKAGED := src/build_packages.py src/detector/main.py $(wildcard sql/detection/*.sql sql/detection/*/*.sql) \
             $(wildcard src/lambda_alert/*.py) src/lambda_alert/uv.lock
 
-build/detector.zip: src/detector/target/pyflink-dependencies.jar $(PACKAGED) | $(INSTALLED)
+build/detector.zip: src/detector/target/pyflink-dependencies.jar $(PACKAGED) | .venv/installed
 	@.venv/bin/python src/build_packages.py $(UV)
 
 src/detector/target/pyflink-dependencies.jar: src/detector/pom.xml $(wildcard src/detector/src/main/java/*/*.java src/detector/src/main/resources/META-INF/services/*)
@@ -208,7 +221,7 @@ $(LOOK_ALIKE): $(wildcard src/simulator/*.py src/simulator/*/*.py) | .venv/insta
 
 test: lint test-unit test-terraform test-simulator test-detection test-glue test-notebook test-e2e ## all tests
 
-test-unit: install build ## Python tests that need no stack
+test-unit: .venv/installed ## Python tests that need no stack
 	.venv/bin/pytest tests/unit tests/contract
 
 test-terraform: install build ## Terraform's own tests, at plan
@@ -265,12 +278,12 @@ notebook: .venv/installed ## write the Studio notebook's note, notebooks/*.zpln,
 check: .venv/installed ## fail if the note is not what sql/detection gives today
 	@$(RUN) notebook --check
 
-lint: install check ## style of Python and SQL
+lint: .venv/installed check ## style of Python and SQL
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/sqlfluff lint sql/insights # its Flink dialect cannot parse sql/detection yet
 
-format: install ## put Python and Terraform into shape
+format: .venv/installed ## put Python and Terraform into shape
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 	terraform -chdir=terraform fmt -recursive

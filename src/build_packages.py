@@ -34,7 +34,10 @@ def alert_function_files(uv: Path) -> dict[str, Path]:
     requirements = BUILD / "lambda_alert.txt"
     packages = BUILD / "lambda_alert"
     shutil.rmtree(packages, ignore_errors=True)  # or what is locked no more would stay in the zip
-    run(uv, "export", "--quiet", "--locked", "--project", project, "--no-emit-project", "--output-file", requirements)
+    run(
+        *(uv, "export", "--quiet", "--locked", "--project", project, "--python", sys.executable),
+        *("--no-emit-project", "--output-file", requirements),
+    )
     run(
         *(uv, "pip", "install", "--quiet", "--target", packages, "--requirements", requirements),
         *("--require-hashes", "--only-binary", ":all:", "--no-compile-bytecode"),
