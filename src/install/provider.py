@@ -30,7 +30,7 @@ def install() -> None:
             raise Failure(f"terraform get failed:\n{trouble}")
     else:
         print("installing Terraform's provider", flush=True)
-        print(f"using Terraform's provider from {source(version, platform)}", flush=True)
+        print(f"using Terraform's provider {source(version, platform)}", flush=True)
     (INITIALISED / "installed").touch()
 
 
@@ -39,13 +39,13 @@ def source(version: str, platform: str) -> str:
     settings = configuration()
     trouble = initialise(limit=None if settings else REGISTRY_SECONDS)
     if not trouble:
-        return settings or "the registry, or a mirror that Terraform knows by itself"
+        return settings or "from the registry, or from a mirror that Terraform finds by itself"
     if not about_provider(trouble):
         raise Failure(f"terraform init failed:\n{trouble}")
     for mirror in mirrors(version, platform):
         trouble = initialise(f"-plugin-dir={mirror}")
         if not trouble:
-            return f"the mirror {mirror}, since {settings or 'the registry'} did not have it or did not answer"
+            return f"from the mirror {mirror} (it cannot be had {settings or 'from the registry'})"
     raise Failure(missing(version, platform, settings, trouble))
 
 
