@@ -142,7 +142,7 @@ def test_a_file_that_is_not_there_is_named_before_anything_is_installed() -> Non
         ("mvn", "error: Maven is missing: looked for mvn on the PATH. To install it: Debian/Ubuntu: apt install maven"),
         (
             "java",
-            "error: Java is missing, which Maven runs on: looked in JAVA_HOME (not set) and for java on the PATH ",
+            "error: Java is missing, which Maven runs on: looked in JAVA_HOME (not set) and for java on the ",
         ),
         ("python3", "error: Python is missing: looked for python3 on the PATH. To install it: Debian/Ubuntu: apt "),
     ],

@@ -136,7 +136,8 @@ def test_other_versions_platforms_and_deeper_folders_do_not_count(machine: Machi
     sentence = str(caught.value)
     assert sentence.startswith(
         "Terraform's provider hashicorp/aws 5.100.0 is missing: looked in the registry, in Terraform's own mirror "
-        f"folders and for a mirror in the folders one level below {machine.home}, {machine.shared}, {machine.root}/none. "
+        "folders and for a mirror in the folders one level below "
+        f"{machine.home}, {machine.shared}, {machine.root}/none. "
     )
     assert "`terraform -chdir=terraform providers mirror -platform=linux_amd64 FOLDER`" in sentence
     assert all(system in sentence for system in ("Debian", "Ubuntu", "macOS"))
