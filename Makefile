@@ -25,7 +25,7 @@ PORT   ?=
 
 PYTHON ?= python3
 # Runs on the user's own Python, before anything is installed.
-INSTALL = command -v $(PYTHON) > /dev/null || { echo "error: Python is missing: looked for $(PYTHON) on the PATH. To \
+INSTALL = $(PYTHON) -c "" 2> /dev/null || { echo "error: Python is missing: looked for $(PYTHON) on the PATH. To \
   install it: Debian/Ubuntu: apt install python3 python3-venv; macOS: brew install python@3.13" >&2; exit 1; }; \
   PYTHONPATH=src $(PYTHON) -m install
 TOOLS  := .tools

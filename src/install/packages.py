@@ -1,6 +1,7 @@
 """Installs uv, the Python environments and the jars, all pinned."""
 
 import os
+import re
 import shutil
 import ssl
 import subprocess
@@ -75,5 +76,7 @@ def run(command: list[str], what: str, hint: str) -> None:
         command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     if done.returncode:
-        words = "\n  ".join(done.stdout.strip().splitlines()[-12:])
+        # Of pip's five tries, the last tells all.
+        lines = [line for line in done.stdout.strip().splitlines() if not re.search(r"Retry\(total=[1-9]", line)]
+        words = "\n  ".join(lines[-12:])
         raise Failure(f"{what} cannot be installed. {hint} {Path(command[0]).name} said:\n  {words}")

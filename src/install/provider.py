@@ -135,7 +135,8 @@ def about_provider(trouble: str) -> bool:
 
 def missing(version: str, platform: str, settings: str | None, trouble: str) -> str:
     """Return the sentence about a provider that cannot be had."""
-    words = "\n  ".join(trouble.splitlines()[:8])
+    # Its headline and the paragraph below, each of which Terraform breaks into lines.
+    words = "\n  ".join(" ".join(part.split()) for part in trouble.split("\n\n")[:2])
     return (
         f"Terraform's provider hashicorp/aws {version} is missing: looked {settings or 'in the registry'}, "
         f"in Terraform's own mirror folders and for a mirror in the folders one level below {Path.home()}, "

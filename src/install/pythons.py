@@ -109,7 +109,7 @@ def managed(version: str) -> str | None:
 def download(version: str) -> str:
     """Let uv install a Python, unless it has it; give up soon where there is no answer. Return uv's last words."""
     quick = {"UV_HTTP_TIMEOUT": str(SECONDS), "UV_HTTP_CONNECT_TIMEOUT": str(SECONDS), "UV_HTTP_RETRIES": "0"}
-    command = [UV, "python", "install", "--quiet", "--no-bin", version]
+    command = [UV, "python", "install", "--no-bin", version]
     done = subprocess.run(command, env=quick | environment(), capture_output=True, text=True, check=False)
     lines = done.stderr.strip().splitlines() or ["uv said nothing"]
     return lines[-1].strip().removeprefix("cause: ").removeprefix("error: ")

@@ -92,7 +92,7 @@ def test_a_program_that_fails_has_the_last_word(
     machine: Machine, capsys: pytest.CaptureFixture[str], arguments: list[str], program: str, needs: str
 ) -> None:
     folder = machine.project if "/" in program else machine.programs
-    machine.program(folder / program, "echo 'no such host' >&2; exit 1")
+    machine.program(folder / program, "echo 'Retry(total=1)'; echo 'no such host' >&2; exit 1")
     assert main(arguments) == 1
     sentence, words = capsys.readouterr().err.splitlines()
     assert sentence.startswith("error: ")

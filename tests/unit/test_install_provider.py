@@ -21,7 +21,11 @@ esac
 UNREACHABLE = """
 echo '- Finding hashicorp/aws versions matching "5.100.0"...'
 echo 'Error: Failed to query available provider packages' >&2
+echo >&2
+echo 'could not connect:' >&2
 echo 'no such host' >&2
+echo >&2
+echo 'To see which modules are involved' >&2
 exit 1
 """
 WORKS = "echo '- Installing hashicorp/aws v5.100.0...'"
@@ -141,7 +145,7 @@ def test_other_versions_platforms_and_deeper_folders_do_not_count(machine: Machi
     )
     assert "`terraform -chdir=terraform providers mirror -platform=linux_amd64 FOLDER`" in sentence
     assert all(system in sentence for system in ("Debian", "Ubuntu", "macOS"))
-    assert sentence.endswith("Error: Failed to query available provider packages\n  no such host")
+    assert sentence.endswith("Error: Failed to query available provider packages\n  could not connect: no such host")
 
 
 @pytest.mark.parametrize("name", ["TF_CLI_ARGS_init", "TF_CLI_ARGS"])
