@@ -53,9 +53,9 @@ def environment() -> dict[str, str]:
 
 def certificates(pip: str) -> list[str]:
     """Return the options that make pip trust what the system trusts. New pips do so by themselves."""
-    version = tuple(int(part) for part in said([pip, "--version"]).split()[1].split(".")[:2])
+    version = tuple(int(part) for part in answer([pip, "--version"]).split()[1].split(".")[:2])
     # The user's own choice, in a variable or a file.
-    if version >= (24, 2) or ".cert=" in said([pip, "config", "list"]):
+    if version >= (24, 2) or ".cert=" in answer([pip, "config", "list"]):
         return []
     if version >= (23, 3):
         return ["--use-feature=truststore"]
@@ -65,18 +65,19 @@ def certificates(pip: str) -> list[str]:
     return next((["--cert", bundle] for bundle in bundles if bundle and os.path.exists(bundle)), [])
 
 
-def said(command: list[str]) -> str:
+def answer(command: list[str]) -> str:
     """Return what a program prints."""
     return subprocess.run(command, env=environment(), capture_output=True, text=True, check=True).stdout
 
 
 def run(command: list[str], what: str, hint: str) -> None:
-    """Run an installation; Failure with the program's last words if it fails."""
+    """Run an installation; Failure with the program's first words if it fails."""
     done = subprocess.run(
         command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     if done.returncode:
-        # Of pip's five tries, the last tells all.
-        lines = [line for line in done.stdout.strip().splitlines() if not re.search(r"Retry\(total=[1-9]", line)]
-        words = "\n  ".join(lines[-12:])
-        raise Failure(f"{what} cannot be installed. {hint} {Path(command[0]).name} said:\n  {words}")
+        # Without colours, and of pip's tries only the last.
+        lines = re.sub(r"\x1b\[[\d;]*m", "", done.stdout).splitlines()
+        words = [line for line in lines if line.strip() and not re.search(r"Retry\(total=[1-9]", line)]
+        said = "".join(f"\n  {line}" for line in words[:8])
+        raise Failure(f"{what} cannot be installed. {hint} {Path(command[0]).name} said:{said}")

@@ -42,6 +42,7 @@ def source(version: str, platform: str) -> str:
         return settings or "from the registry, or from a mirror that Terraform finds by itself"
     if not about_provider(trouble):
         raise Failure(f"terraform init failed:\n{trouble}")
+    os.environ.pop("TF_CLI_ARGS_init", None)  # a folder of its own that is missing would be an error again
     for mirror in mirrors(version, platform):
         trouble = initialise(f"-plugin-dir={mirror}")
         if not trouble:

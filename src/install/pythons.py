@@ -71,9 +71,10 @@ def candidates(version: str) -> Iterator[Path]:
     for name in (f"python{version}", "python3"):
         yield from (folder / name for folder in path)
     for root in pyenv_roots(path):
-        # The newest first: 3.11.10 before 3.11.9.
-        versions = sorted(root.glob(f"versions/{version}.*"), key=lambda folder: (len(folder.name), folder.name))
-        yield from (folder / "bin" / f"python{version}" for folder in reversed(versions))
+        # The newest first: 3.11.10 before 3.11.9. Without the free-threaded 3.13.0t, which lacks wheels.
+        releases = [folder for folder in root.glob(f"versions/{version}.*") if folder.suffix[1:].isdigit()]
+        releases.sort(key=lambda folder: int(folder.suffix[1:]), reverse=True)
+        yield from (folder / "bin" / f"python{version}" for folder in releases)
     yield from (Path(place.format(version)) / f"python{version}" for place in USUAL_PLACES)
 
 

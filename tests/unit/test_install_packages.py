@@ -1,4 +1,4 @@
-"""uv, pip and Maven: pinned versions, the system's certificates, and their last words when they fail."""
+"""uv, pip and Maven: pinned versions, the system's certificates, and what they say when they fail."""
 
 import os
 import ssl
@@ -88,11 +88,13 @@ def test_jars_are_copied_into_an_empty_folder(machine: Machine, capsys: pytest.C
         (["jars", "Trino", "pom.xml", "jars"], "mvn", "It needs Maven Central"),
     ],
 )
-def test_a_program_that_fails_has_the_last_word(
+def test_what_a_failing_program_says_is_passed_on(
     machine: Machine, capsys: pytest.CaptureFixture[str], arguments: list[str], program: str, needs: str
 ) -> None:
     folder = machine.project if "/" in program else machine.programs
-    machine.program(folder / program, "echo 'Retry(total=1)'; echo 'no such host' >&2; exit 1")
+    machine.program(
+        folder / program, "echo 'Retry(total=1)'; printf '\\033[0m\\n\\033[31mno such host\\033[0m\\n' >&2; exit 1"
+    )
     assert main(arguments) == 1
     sentence, words = capsys.readouterr().err.splitlines()
     assert sentence.startswith("error: ")

@@ -182,6 +182,7 @@ def test_a_mirror_helps_where_the_users_settings_fail(
     machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TF_CLI_ARGS_init", "-plugin-dir=gone")
+    Path("mirrored").write_text('test -z "$TF_CLI_ARGS_init"')
     (machine.home / "mirror" / AWS / "5.100.0/linux_amd64").mkdir(parents=True)
     assert used(capsys) == f"from the mirror {machine.home}/mirror (it cannot be had where TF_CLI_ARGS_init says)"
 

@@ -80,6 +80,7 @@ def test_pyenv_is_found_by_its_folder_on_the_path(
 
 def test_the_newest_of_pyenvs_is_taken(machine: Machine) -> None:
     *_, newest = pyenv(machine, machine.home / ".pyenv", "3.11.7", "3.11.9", "3.11.10")
+    machine.python(machine.home / ".pyenv/versions/3.11.11t/bin/python3.11", "3.11")  # free-threaded
     assert pythons.find("3.11") == str(newest)
 
 
