@@ -1,5 +1,6 @@
 """The installer's commands, one for each kind of rule in the Makefile."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def main(arguments: list[str]) -> int:
             case ["python", version]:
                 pythons.link(version)
             case ["environment", folder]:
-                packages.install_environment(folder, sys.executable)
+                packages.install_environment(folder, os.path.realpath(sys.executable))
             case ["environment", folder, version]:
                 packages.install_environment(folder, pythons.linked(version))
             case ["jars", what, pom, target]:

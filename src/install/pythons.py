@@ -28,7 +28,7 @@ SECONDS = 10
 def link(version: str) -> None:
     """Make the link to a Python of this version, or to the next best; say which. Failure if there is none."""
     trouble = None
-    found = find(version)
+    found = find(version) or managed(version)
     if not found:
         trouble = download(version)
         found = managed(version)
@@ -108,7 +108,7 @@ def managed(version: str) -> str | None:
 
 
 def download(version: str) -> str:
-    """Let uv install a Python, unless it has it; give up soon where there is no answer. Return uv's last words."""
+    """Let uv install a Python; give up soon where there is no answer. Return uv's last words."""
     quick = {"UV_HTTP_TIMEOUT": str(SECONDS), "UV_HTTP_CONNECT_TIMEOUT": str(SECONDS), "UV_HTTP_RETRIES": "0"}
     command = [UV, "python", "install", "--no-bin", version]
     done = subprocess.run(command, env=quick | environment(), capture_output=True, text=True, check=False)

@@ -89,6 +89,13 @@ def test_the_usual_places_are_searched(machine: Machine) -> None:
     assert linked("3.13") == file
 
 
+def test_a_python_that_uv_has_needs_no_download(machine: Machine) -> None:
+    file = machine.python(machine.home / "uv/python3.13", "3.13")
+    machine.program(machine.project / ".tools/bin/uv", f'echo "$*" >> log; echo {file}')
+    assert linked("3.13") == file
+    assert Path("log").read_text() == "python find --managed-python --no-python-downloads --no-project 3.13\n"
+
+
 def test_uv_downloads_what_is_nowhere(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     file = machine.python(machine.home / "uv/python3.13", "3.13")
     script = f'test "$2" = install && : > done; test "$2" = find && test -e done && echo {file}'
