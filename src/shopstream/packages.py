@@ -47,7 +47,10 @@ def alert_function_files(root: Path, uv: Path) -> Files:
     packages = root / "build" / "lambda_alert"
     # Otherwise a package that is no longer locked would stay in the zip.
     shutil.rmtree(packages, ignore_errors=True)
-    run(uv, "export", "--quiet", "--locked", "--project", project, "--no-emit-project", "--output-file", requirements)
+    run(
+        *(uv, "export", "--quiet", "--locked", "--project", project, "--python", sys.executable),
+        *("--no-emit-project", "--output-file", requirements),
+    )
     run(
         *(uv, "pip", "install", "--quiet", "--target", packages, "--requirements", requirements),
         *("--require-hashes", "--only-binary", ":all:", "--no-compile-bytecode"),

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,10 +135,38 @@ def test_a_file_that_is_not_there_is_named_before_anything_is_installed() -> Non
     assert errors("demo", "DATA=missing.csv") == expected
 
 
-@pytest.mark.parametrize("missing", ["terraform", "mvn"])
-def test_a_tool_that_is_missing_is_named(tmp_path: Path, missing: str) -> None:
-    for name in ("bash", "make", "python3", "terraform", "mvn"):
-        if name != missing:
-            (tmp_path / name).symlink_to(shutil.which(name))
-    expected = [f'error: {missing} is not on the PATH: install it first (README, "You need")']
-    assert errors("install", PATH=str(tmp_path)) == expected
+@pytest.mark.parametrize(
+    ("missing", "sentence"),
+    [
+        ("terraform", "error: Terraform is missing: looked for terraform on the PATH. To install it: Debian/Ubuntu: "),
+        ("mvn", "error: Maven is missing: looked for mvn on the PATH. To install it: Debian/Ubuntu: apt install maven"),
+        (
+            "java",
+            "error: Java is missing, which Maven runs on: looked in JAVA_HOME (not set) and for java on the ",
+        ),
+        ("python3", "error: Python is missing: looked for python3 on the PATH. To install it: Debian/Ubuntu: apt "),
+    ],
+)
+def test_a_tool_that_is_missing_is_named(tmp_path: Path, missing: str, sentence: str) -> None:
+    programs = {
+        "terraform": """echo '{"terraform_version": "1.9.0"}'""",
+        "mvn": "command -v java > /dev/null",
+        "java": "exit 0",
+        "python3": f'exec {sys.executable} "$@"',
+    }
+    for name in programs.keys() - {missing}:
+        (tmp_path / name).write_text(f"#!/bin/sh\n{programs[name]}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "make").symlink_to(shutil.which("make"))
+    [line] = errors("install", PATH=str(tmp_path), JAVA_HOME="")
+    assert line.startswith(sentence)
+    assert "macOS: brew install" in line
+
+
+def test_terraform_is_not_told_of_a_settings_file_that_is_missing(tmp_path: Path) -> None:
+    more, settings = tmp_path / "more.mk", tmp_path / "settings.tfrc"
+    more.write_text('show: ; @echo "[$$TF_CLI_CONFIG_FILE]"\n')
+    arguments = ("--file", "Makefile", "--file", str(more), "show")
+    assert make(*arguments, TF_CLI_CONFIG_FILE=str(settings)).stdout == "[]\n"
+    settings.touch()
+    assert make(*arguments, TF_CLI_CONFIG_FILE=str(settings)).stdout == f"[{settings}]\n"
