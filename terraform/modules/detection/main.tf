@@ -174,8 +174,8 @@ resource "aws_kinesisanalyticsv2_application" "detector" {
   }
 }
 
-# The key holds the content's hash: new code is a new object, which makes the application deploy it, and the old one
-# stays until then.
+# The key contains the hash of the zip: new code is a new object, so the application is updated, and the old object stays
+# until then.
 resource "aws_s3_object" "code" {
   bucket = var.artifact_bucket_name
   key    = "detector/${local.code_sha256}.zip"
@@ -238,7 +238,7 @@ data "aws_iam_policy_document" "detector" {
     resources = [var.alert_stream_arn]
   }
 
-  # Managed Flink looks its log group up by listing.
+  # Managed Flink lists log groups to find its own.
   statement {
     sid       = "ListLogGroups"
     actions   = ["logs:DescribeLogGroups"]
