@@ -1,12 +1,13 @@
 """Tables as text: the first rows of an answer, and the list of all questions for the docs."""
 
+from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
 from insights.answer import Answer
 from insights.formats import count, plain
-from insights.question import Question, all_questions, in_reading_order
+from insights.question import SQL_FOLDER, Question, all_questions, in_reading_order
 from insights.schema import Column
 
 
@@ -34,11 +35,11 @@ def text_table(answer: Answer, limit: int) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def questions_table() -> str:
-    """Return all questions as a Markdown table, in the order of the report: for docs/questions.md."""
+def questions_table(folder: Path = SQL_FOLDER) -> str:
+    """Return the questions of a folder as a Markdown table, in the order of the report: for docs/questions.md."""
     rows = [
         [_link(question), question.question, question.grain, _parameters(question)]
-        for question in in_reading_order(all_questions())
+        for question in in_reading_order(all_questions(folder))
     ]
     headers = ["Title", "Question", "Grain", "Parameters"]
     return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
