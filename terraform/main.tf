@@ -141,7 +141,7 @@ module "lake" {
   log_retention_days     = var.log_retention_days
 }
 
-# Answers: one saved and one prepared query per question of sql/insights.
+# Answers: one saved and one prepared query for each question of sql/insights.
 module "insights" {
   source = "./modules/insights"
 
@@ -150,8 +150,11 @@ module "insights" {
   result_bucket_name             = module.lake.bucket_names.result
   bytes_scanned_cutoff_per_query = var.bytes_scanned_cutoff_per_query
   questions = {
-    for file in fileset("${path.root}/../sql/insights", "*.sql") :
-    trimsuffix(file, ".sql") => file("${path.root}/../sql/insights/${file}")
+    for name in [for file in fileset("${path.root}/../sql/insights", "*.sql") : trimsuffix(file, ".sql")] :
+    name => {
+      title = yamldecode(file("${path.root}/../sql/insights/${name}.yaml")).title
+      sql   = file("${path.root}/../sql/insights/${name}.sql")
+    }
   }
 }
 

@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from insights import Answer, all_questions, run_all, table_dates
-from insights.engines import from_environment
-from insights.report import render, text_table
+from insights.engines import Trino
+from insights.report import render
+from insights.tables import text_table
 from local_cloud import counts, steps
 from local_cloud.stack import Stack
 from simulator.traffic.source import Source
@@ -80,7 +81,7 @@ class Demo:
             steps.curate(stack, first_day, datetime.now(UTC).date())
         with self.timed("insights"):
             steps.progress("asking Trino")
-            engine = from_environment("trino", outputs["database"])
+            engine = Trino(stack.url("trino"), outputs["database"])
             self.summary |= counts.lake(engine)
             self.summary["missing_events"] = counts.missing(engine, self.directory / "ledger.txt")
             from_date, to_date = table_dates(engine)

@@ -12,6 +12,7 @@ from tabulate import tabulate
 
 from detector import rulebook
 from detector.values import Value
+from insights.tables import questions_table
 from notebook.studio import NAME, render_note
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,6 +63,12 @@ def rule_table(root: Path) -> str:
     return between_markers(root / "docs" / "detection.md", "rules", table)
 
 
+def question_table(root: Path) -> str:
+    """Return docs/questions.md with the table of all questions."""
+    table = questions_table(root / "sql" / "insights")
+    return between_markers(root / "docs" / "questions.md", "questions", table)
+
+
 def rules_for_notices(root: Path) -> str:
     """Return what the alert function tells about each rule, as JSON."""
     book = rulebook.read(sql_folder(root))
@@ -91,12 +98,13 @@ def sql_folder(root: Path) -> Path:
 GENERATED: Mapping[str, Render] = {
     f"notebooks/{NAME}.zpln": note,
     "docs/detection.md": rule_table,
+    "docs/questions.md": question_table,
     "src/lambda_alert/rules.json": rules_for_notices,
 }
 
 
 def write(root: Path = ROOT) -> list[str]:
-    """Write all generated files and return those that changed. Raise RulebookError or MarkerError."""
+    """Write all generated files and return those that changed. Raise RulebookError, QuestionError or MarkerError."""
     changed = stale(root)
     for name in changed:
         file = root / name
@@ -106,7 +114,7 @@ def write(root: Path = ROOT) -> list[str]:
 
 
 def stale(root: Path = ROOT) -> list[str]:
-    """Return the generated files that are missing or not up to date. Raise RulebookError or MarkerError."""
+    """Return the generated files that are missing or not up to date. Raise the same errors as `write`."""
     return [name for name, render in GENERATED.items() if _text(root / name) != render(root)]
 
 

@@ -15,7 +15,7 @@ import pytest
 import shop
 
 from insights import run_all, table_dates
-from insights.engines import Engine, from_environment
+from insights.engines import Engine, Trino
 from local_cloud import counts, flink, steps
 from local_cloud.stack import ROOT, Stack, wait_for
 
@@ -35,7 +35,7 @@ class Platform:
 
     @property
     def engine(self) -> Engine:
-        return from_environment("trino", self.outputs["database"])
+        return Trino(self.stack.url("trino"), self.outputs["database"])
 
     def items(self) -> list[dict[str, str]]:
         """Returns the incidents, by alert."""
@@ -185,27 +185,20 @@ def test_curated_rows_hold_the_events_values(platform: Platform) -> None:
 def test_each_answer_equals_an_independent_computation(platform: Platform, top_n: int) -> None:
     from_date, to_date = table_dates(platform.engine)
     parameters = {"from_date": from_date, "to_date": to_date, "top_n": top_n}
-    answers = run_all(platform.engine, parameters)
-    assert [answer.question.name for answer in answers] == [
-        "brands_needing_marketing",
-        "carts_not_bought",
-        "top_categories_per_hour",
-        "top_categories_per_weekday",
-        "unique_visitors_per_day",
-    ]
-    for answer in answers:
-        expected = getattr(insight_reference, answer.question.name)(shop.curated(), **parameters)
+    answers = {answer.question.name: answer for answer in run_all(platform.engine, parameters)}
+    for name, reference in insight_reference.REFERENCES.items():
+        answer, expected = answers[name], reference(shop.curated(), **parameters)
         assert list(answer.columns) == expected.columns
-        assert answer.rows, f"{answer.question.name} answers nothing: the shop's events do not test it"
-        assert answer.rows == expected.rows(), answer.question.name
+        assert answer.rows, f"{name} answers nothing: the shop's events do not test it"
+        assert answer.rows == expected.rows(), name
 
 
 def test_a_range_of_one_day_leaves_the_other_out(platform: Platform) -> None:
     _, to_date = table_dates(platform.engine)
     parameters = {"from_date": to_date, "to_date": to_date, "top_n": 3}
-    for answer in run_all(platform.engine, parameters):
-        expected = getattr(insight_reference, answer.question.name)(shop.curated(), **parameters)
-        assert answer.rows == expected.rows(), answer.question.name
+    answers = {answer.question.name: answer for answer in run_all(platform.engine, parameters)}
+    for name, reference in insight_reference.REFERENCES.items():
+        assert answers[name].rows == reference(shop.curated(), **parameters).rows(), name
 
 
 # What follows sends more: it comes last.

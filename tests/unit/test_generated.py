@@ -1,4 +1,4 @@
-"""`shopstream generate`: what is generated from the rulebook, and how a stale file is noticed."""
+"""`shopstream generate`: what is generated from rules and questions, and how a stale file is noticed."""
 
 import json
 import shutil
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from detector import rulebook
+from insights.question import SQL_FOLDER
 from shopstream import app, generated
 
 ROOT = Path(__file__).parents[2]
@@ -16,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a copy of the repository's rulebook and generated files, on which the command works."""
     shutil.copytree(rulebook.SQL_FOLDER, tmp_path / "sql" / "detection")
+    shutil.copytree(SQL_FOLDER, tmp_path / "sql" / "insights")
     for name in generated.GENERATED:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
@@ -46,7 +48,10 @@ def test_a_changed_rule_makes_its_files_stale(tree: Path, capsys: pytest.Capture
 @pytest.mark.parametrize("name", sorted(generated.GENERATED))
 def test_a_file_that_was_edited_by_hand_is_stale(tree: Path, name: str) -> None:
     text = (tree / name).read_text()
-    (tree / name).write_text(text.replace("Scraping", "Reading").replace("captcha", "puzzle"))
+    edited = (
+        text.replace("Scraping", "Reading").replace("captcha", "puzzle").replace("one row per brand", "a row per brand")
+    )
+    (tree / name).write_text(edited)
     assert generated.stale() == [name]
     app.run(["generate"])
     assert (tree / name).read_text() == text
@@ -92,3 +97,18 @@ def test_notices_know_every_rule() -> None:
     for rule in rules.values():
         assert list(rule) == ["title", "question", "severity", "subject", "response"]
         assert "${" not in json.dumps(rule)
+
+
+def test_a_question_changes_the_table_of_questions_only(tree: Path, capsys: pytest.CaptureFixture) -> None:
+    file = tree / "sql/insights/carts_not_bought.yaml"
+    file.write_text(file.read_text().replace("title: Added to cart, not bought", "title: Left in the cart"))
+    assert app.run(["generate"]) == 0
+    assert capsys.readouterr().err == "generated docs/questions.md\n"
+    assert "[Left in the cart](" in (tree / "docs/questions.md").read_text()
+
+
+def test_a_wrong_question_is_named(tree: Path, capsys: pytest.CaptureFixture) -> None:
+    file = tree / "sql/insights/carts_not_bought.yaml"
+    file.write_text(file.read_text().replace("unit: money", "unit: euro"))
+    assert app.run(["generate"]) == 1
+    assert "carts_not_bought.yaml: columns.unsold_value.unit: 'euro' is not a unit" in capsys.readouterr().err

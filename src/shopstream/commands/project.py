@@ -17,8 +17,9 @@ PANEL = "Project"
 def generate(
     check: Annotated[bool, typer.Option("--check", help="write nothing; fail if a generated file is stale")] = False,
 ) -> int:
-    """Write the files that are generated from the rules: Studio note, table in the docs, texts of notices."""
+    """Write the files that are generated from rules and questions: the note, tables in the docs, texts of notices."""
     from detector.described import RulebookError
+    from insights.question import QuestionError
     from shopstream import generated
 
     try:
@@ -27,7 +28,7 @@ def generate(
                 print(f"generated {name}", file=sys.stderr)
             return 0
         stale = generated.stale()
-    except (RulebookError, generated.MarkerError) as error:
+    except (RulebookError, QuestionError, generated.MarkerError) as error:
         raise Failure(error) from None
     for name in stale:
         print(f"error: {name} is stale; hint: make generate, and commit it", file=sys.stderr)
