@@ -30,8 +30,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
-
 from local_cloud import flink, steps
 from local_cloud.pollers.shards import read_all
 from local_cloud.stack import STOP_SIGNALS, Stack
@@ -59,9 +57,8 @@ Result = dict[str, Any]
 class Traffic:
     """Shoppers and bots, sent to a stream at an even rate as time passes."""
 
-    def __init__(self, stream: str, rate: float):
-        self.stream, self.rate = stream, rate
-        self.kinesis = boto3.client("kinesis")
+    def __init__(self, kinesis: Any, stream: str, rate: float):
+        self.kinesis, self.stream, self.rate = kinesis, stream, rate
         self.draw = random.Random(1)
         self.bots = 0
         # By bot: Unix time just before the put of the event that crosses.
@@ -132,7 +129,7 @@ class Traffic:
 def start_seed(stack: Stack) -> None:
     """Starts the seed's rule beside the detector, with the detector's properties, into a stream of its own."""
     outputs, folder = stack.outputs(), stack.directory / "flink"
-    kinesis = boto3.client("kinesis")
+    kinesis = stack.client("kinesis")
     kinesis.create_stream(StreamName=SEED_STREAM, ShardCount=1)
     kinesis.get_waiter("stream_exists").wait(StreamName=SEED_STREAM, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
     groups = json.loads(flink.properties_file(stack).read_text())
@@ -151,10 +148,10 @@ def start_seed(stack: Stack) -> None:
     steps.progress(f"the seed's rule runs beside {outputs['detector_name']}")
 
 
-def first_alerts(stream: str, rule: str) -> dict[int, float]:
+def first_alerts(kinesis: Any, stream: str, rule: str) -> dict[int, float]:
     """Returns when the stream took in each user's first alert of a rule, Unix time."""
     first: dict[int, float] = {}
-    for record in read_all(stream):
+    for record in read_all(kinesis, stream):
         alert = json.loads(record["Data"])
         if alert.get("rule") == rule:  # stream 2 holds tallies too
             user, at = int(alert["subject"].removeprefix("user#")), record["ApproximateArrivalTimestamp"].timestamp()
@@ -166,9 +163,10 @@ def measure(stack: Stack, bots: int, seconds: float, rate: float) -> Result:
     """Returns what one stretch of traffic shows of both jobs, which run."""
     outputs = stack.outputs()
     places = {"burst": outputs["alert_stream_name"], "seed": SEED_STREAM}
-    traffic = Traffic(outputs["raw_stream_name"], rate)
+    kinesis = stack.client("kinesis")
+    traffic = Traffic(kinesis, outputs["raw_stream_name"], rate)
     started = time.monotonic()
-    while time.monotonic() - started < LEAD_S or not all(first_alerts(places[rule], rule) for rule in places):
+    while time.monotonic() - started < LEAD_S or not all(first_alerts(kinesis, places[rule], rule) for rule in places):
         if time.monotonic() - started > LEAD_LIMIT_S:
             raise RuntimeError(f"a job reported none of {traffic.bots} bots: see {stack.log('flink-taskmanager')}")
         traffic.send(5, bots=3)
@@ -181,11 +179,12 @@ def measure(stack: Stack, bots: int, seconds: float, rate: float) -> Result:
         "longest_put_s": round(traffic.longest_put_s, 3),
     }
     # As long as alerts come: on a busy machine the last ones are late, and without them the figures would flatter.
-    alerts, before = {}, None
+    alerts: dict[str, dict[int, float]] = {}
+    before = None
     while alerts != before:
         before = alerts
         traffic.send(TAIL_S)
-        alerts = {rule: first_alerts(stream, rule) for rule, stream in places.items()}
+        alerts = {rule: first_alerts(kinesis, stream, rule) for rule, stream in places.items()}
     for rule, at in alerts.items():
         result[rule] = summary([at[bot] - traffic.crossed_at[bot] for bot in names if bot in at], bots)
     return result

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hashlib import md5
 from typing import Any
 
+import boto3
 from aws_kinesis_agg import DIGEST_SIZE, MAGIC
 from aws_kinesis_agg.aggregator import messages_pb2
 
@@ -60,7 +61,7 @@ class Event:
 
 def read_back(stream: str) -> list[bytes]:
     """The data of all events that the stream holds, shard after shard, aggregates unpacked."""
-    return [event.data for record in read_all(stream) for event in events_in(record["Data"])]
+    return [event.data for record in read_all(boto3.client("kinesis"), stream) for event in events_in(record["Data"])]
 
 
 def events_in(data: bytes) -> list[Event]:
