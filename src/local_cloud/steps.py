@@ -21,7 +21,7 @@ def start(stack: Stack, **variables: object) -> dict[str, str]:
     for port in ("emulator", "kinesis"):
         url = stack.url(port)
         what = f"the emulator, see {stack.log(port)}"
-        stack.wait_for(lambda url=url: http.answers(url), what, timeout_s=60)  # type: ignore[misc]
+        stack.wait_for(lambda url=url: http.answers(url), what, timeout_s=180)  # type: ignore[misc]
     progress("deploying terraform/ to the local cloud (most of it is the provider's wait for the streams)")
     outputs = terraform.apply(stack, variables)
     progress("starting the detector")

@@ -21,7 +21,7 @@ log = logging.getLogger("embedded_metrics")
 
 
 class Extraction:
-    """Puts the metrics of all functions' logs into CloudWatch, each line once, also after a restart."""
+    """The metrics in all functions' logs, put into CloudWatch: each line once, also after a restart."""
 
     def __init__(self, directory: Path, client: Callable = boto3.client):
         self.logs, self.cloudwatch = client("logs"), client("cloudwatch")
