@@ -32,7 +32,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
 from tabulate import tabulate
 
 from local_cloud import flink, steps
@@ -62,9 +61,8 @@ Result = dict[str, Any]
 class LiveTraffic:
     """Shoppers and bots, sent to a stream at an even rate as time passes."""
 
-    def __init__(self, stream: str, rate: float):
-        self.stream, self.rate = stream, rate
-        self.kinesis = boto3.client("kinesis")
+    def __init__(self, kinesis: Any, stream: str, rate: float):
+        self.kinesis, self.stream, self.rate = kinesis, stream, rate
         self.draw = random.Random(1)
         self.bots = 0
         # By bot: Unix time just before the put of the event that crosses.
@@ -135,7 +133,7 @@ class LiveTraffic:
 def start_tutorial(stack: Stack) -> None:
     """Start the tutorial's rule beside the detector, with the detector's properties, into a stream of its own."""
     outputs, folder = stack.outputs(), stack.directory / "flink"
-    kinesis = boto3.client("kinesis")
+    kinesis = stack.client("kinesis")
     kinesis.create_stream(StreamName=TUTORIAL_STREAM, ShardCount=1)
     kinesis.get_waiter("stream_exists").wait(StreamName=TUTORIAL_STREAM, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
     groups = json.loads(flink.properties_file(stack).read_text())
@@ -154,10 +152,10 @@ def start_tutorial(stack: Stack) -> None:
     steps.progress(f"the tutorial's rule runs beside {outputs['detector_name']}")
 
 
-def first_alerts(stream: str, rule: str) -> dict[int, float]:
+def first_alerts(kinesis: Any, stream: str, rule: str) -> dict[int, float]:
     """Return when the stream accepted each user's first alert of a rule, Unix time."""
     first: dict[int, float] = {}
-    for record in read_all(stream):
+    for record in read_all(kinesis, stream):
         alert = json.loads(record["Data"])
         if alert.get("rule") == rule:  # stream 2 holds tallies too
             user, at = int(alert["subject"].removeprefix("user#")), record["ApproximateArrivalTimestamp"].timestamp()
@@ -169,9 +167,10 @@ def measure(stack: Stack, bots: int, seconds: float, rate: float) -> Result:
     """Return the figures of both jobs over one stretch of traffic. Both must run already."""
     outputs = stack.outputs()
     places = {"burst": outputs["alert_stream_name"], "tutorial": TUTORIAL_STREAM}
-    traffic = LiveTraffic(outputs["raw_stream_name"], rate)
+    kinesis = stack.client("kinesis")
+    traffic = LiveTraffic(kinesis, outputs["raw_stream_name"], rate)
     started = time.monotonic()
-    while time.monotonic() - started < LEAD_S or not all(first_alerts(places[rule], rule) for rule in places):
+    while time.monotonic() - started < LEAD_S or not all(first_alerts(kinesis, places[rule], rule) for rule in places):
         if time.monotonic() - started > LEAD_LIMIT_S:
             raise RuntimeError(f"a job reported none of {traffic.bots} bots: see {stack.log('flink-taskmanager')}")
         traffic.send(5, bots=3)
@@ -189,7 +188,7 @@ def measure(stack: Stack, bots: int, seconds: float, rate: float) -> Result:
     while alerts != before:
         before = alerts
         traffic.send(TAIL_S)
-        alerts = {rule: first_alerts(stream, rule) for rule, stream in places.items()}
+        alerts = {rule: first_alerts(kinesis, stream, rule) for rule, stream in places.items()}
     for rule, at in alerts.items():
         result[rule] = summary([at[bot] - traffic.crossed_at[bot] for bot in names if bot in at], bots)
     return result

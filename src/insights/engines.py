@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import requests
 import trino
 
 DATABASE = "my_db_ecomm"
@@ -26,7 +27,7 @@ class Engine(Protocol):
 class Trino:
     """Trino at an address such as http://127.0.0.1:8080. Its catalog has the name of Athena's."""
 
-    def __init__(self, url: str, database: str = DATABASE) -> None:
+    def __init__(self, url: str, database: str = DATABASE, session: requests.Session | None = None) -> None:
         address = urlsplit(url)
         if address.scheme not in ("http", "https") or not address.hostname:
             raise EngineError(f"Trino's URL is {url!r}; it must be an address such as http://127.0.0.1:8080.")
@@ -39,6 +40,7 @@ class Trino:
             source="insights",
             catalog=CATALOG,
             schema=database,
+            http_session=session,
         )
 
     def query(self, sql: str, values: Sequence[str | int]) -> tuple[tuple[str, ...], list[Row]]:

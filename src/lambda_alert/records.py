@@ -11,7 +11,7 @@ from aws_kinesis_agg import DIGEST_SIZE, MAGIC
 
 # Not `import messages_pb2`: its own imports work only after `deaggregator` has put their folder on sys.path.
 from aws_kinesis_agg.deaggregator import messages_pb2
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What people type: the README's steps on one machine, and what make says when something is missing."""
+"""What people type: the README's steps on one machine, and make's messages when something is missing."""
 
 import json
 import os
@@ -6,11 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import boto3
 import psutil
 import pytest
 
@@ -22,7 +19,7 @@ HOME = ROOT / "build" / "e2e" / "make"
 
 
 def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    """Returns how make ended, called as by someone without an AWS account."""
+    """Run make as someone without an AWS account, and return how it ended."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MAKE", "MFLAGS"))}
     nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     variables = ours | nowhere | {"AWS_EC2_METADATA_DISABLED": "true"} | environment
@@ -30,34 +27,23 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
 
 
 def errors(*arguments: str, **environment: str) -> list[str]:
-    """Returns the lines of an error that make must end with, without make's own."""
+    """Run make, which must fail, and return the lines of the error without make's own."""
     result = make(*arguments, **environment)
     assert result.returncode != 0
     return [line for line in result.stderr.splitlines() if not line.startswith("make")]
 
 
-@contextmanager
-def entered_stack() -> Iterator[dict[str, str]]:
-    """Points this process at the running stack; yields Terraform's outputs."""
-    stack = Stack.load(HOME / "local")
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in stack.environment().items():
-            environment.setenv(name, value) if value else environment.delenv(name, raising=False)
-        yield stack.outputs()
+def found_incidents(stack: Stack) -> set[str]:
+    """Return the subjects of the stack's incidents."""
+    incidents = counts.incidents(stack.client("dynamodb"), stack.outputs()["incident_table_name"])
+    return {item["subject"] for item in incidents}
 
 
-def found_incidents() -> set[str]:
-    """Returns the subjects of the running stack's incidents."""
-    with entered_stack() as outputs:
-        return {item["subject"] for item in counts.incidents(outputs["incident_table_name"])}
-
-
-def uploaded(name: str) -> dict[str, bytes]:
-    """Returns the objects of the running stack's raw bucket whose keys hold the name, by key."""
-    with entered_stack() as outputs:
-        s3, bucket = boto3.client("s3"), outputs["raw_bucket"]
-        keys = [one["Key"] for one in s3.list_objects_v2(Bucket=bucket)["Contents"] if name in one["Key"]]
-        return {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+def uploaded(stack: Stack, name: str) -> dict[str, bytes]:
+    """Return the objects of the raw bucket whose keys contain the name, by key."""
+    s3, bucket = stack.client("s3"), stack.outputs()["raw_bucket"]
+    keys = [one["Key"] for one in s3.list_objects_v2(Bucket=bucket)["Contents"] if name in one["Key"]]
+    return {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
 
 
 def test_the_steps_of_the_readme_on_one_machine(tmp_path: Path) -> None:
@@ -71,11 +57,12 @@ def test_the_steps_of_the_readme_on_one_machine(tmp_path: Path) -> None:
     try:
         for command in commands:
             if command[0] == "down":
-                incidents = found_incidents()
+                stack = Stack.load(HOME / "local")
+                incidents = found_incidents(stack)
                 upload = make("upload", "ENV=local", f"BUILD={HOME}", f"DATA={data}")
                 assert upload.returncode == 0, upload.stderr
-                objects = uploaded("shop")
-            # Aggregates too must come through Firehose and the detector; the demo sends the events one by one.
+                objects = uploaded(stack, "shop")
+            # Aggregates must come through Firehose and the detector too. The demo sends single events.
             result = make(*command, f"BUILD={HOME}", f"DATA={data}", "BURSTS=2", "ARGS=--aggregate")
             assert result.returncode == 0, result.stdout + result.stderr
             said[command[0]] = result
