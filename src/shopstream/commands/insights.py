@@ -71,11 +71,12 @@ def insights(
 
 
 def _engine(environment: Aws | Local) -> "Engine":
-    from insights.engines import Athena, Trino
+    from insights.engines import Athena
+    from local_cloud import trino
 
     database = environment.outputs["database"]
     if isinstance(environment, Local):
-        return Trino(environment.stack.url("trino"), database)
+        return trino.engine(environment.stack)
     return Athena(environment.outputs["workgroup_name"], database, environment.session)
 
 
