@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from local_cloud import counts, flink, steps
-from local_cloud.demo import SIMULATOR
+from local_cloud.demo import REPLAY
 from local_cloud.pollers.shards import list_shards, read_all
 from local_cloud.stack import ROOT, Stack
 from local_cloud.waiting import wait_for
@@ -43,7 +43,7 @@ def write_bots(path: Path, seconds: int, first_user: int) -> set[str]:
 
 def start_replay(stack: Stack, data: Path) -> subprocess.Popen[bytes]:
     """Start to send the file at the pace of a shop, so that the detector is never far behind."""
-    command = [*SIMULATOR, "replay", str(data), "--stream", stack.outputs()["raw_stream_name"]]
+    command = [*REPLAY, str(data), "--stream", stack.outputs()["raw_stream_name"]]
     command += ["--aggregate", "--time", "now", "--speed", "1"]
     environment = stack.full_environment() | {"PYTHONPATH": str(ROOT / "src")}
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
