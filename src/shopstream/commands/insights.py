@@ -71,12 +71,13 @@ def insights(
 
 
 def _engine(environment: Aws | Local) -> "Engine":
-    from insights.engines import Athena, Trino
+    from insights.engines import Athena
+    from local_cloud import trino
 
-    database = environment.outputs["database"]
     if isinstance(environment, Local):
-        return Trino(environment.stack.url("trino"), database)
-    return Athena(environment.outputs["workgroup_name"], database, environment.session)
+        return trino.engine(environment.stack)
+    outputs = environment.outputs
+    return Athena(outputs["workgroup_name"], outputs["database"], environment.session)
 
 
 def _as_json(answers: "Sequence[Answer]") -> str:

@@ -52,7 +52,12 @@ def stoppable() -> Iterator[None]:
 
 @app.command(rich_help_panel=PANEL)
 def demo(
-    data: Annotated[list[str], typer.Argument(help="files of events: paths, globs, folders or s3:// addresses")],
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DATA", help="events: files, folders, globs or s3:// addresses; also several in one argument"
+        ),
+    ],
     bursts: Annotated[int, typer.Option(min=0, help="burst bots to mix in")] = 5,
     install_s: Annotated[float, typer.Option(help="seconds that the installation took, for the summary")] = 0,
     first_port: FirstPort = None,
@@ -60,9 +65,10 @@ def demo(
 ) -> int:
     """Run the whole platform once on this machine, from files of events to alerts and answers."""
     from local_cloud.demo import Demo
+    from simulator.traffic.source import split_data
 
     with stoppable():
-        run = Demo(home, data, bursts, install_s)
+        run = Demo(home, [name for text in data for name in split_data(text)], bursts, install_s)
         print(run.run(first_port))
     return FAILED if run.faults else 0
 
