@@ -17,7 +17,8 @@ from local_cloud.stack import Stack
 from simulator.traffic.source import Source
 
 FIRST_ROWS = 3
-SIMULATOR = [sys.executable, "-m", "simulator"]
+# In a process of its own, as people run it.
+REPLAY = [str(Path(sys.prefix) / "bin" / "shopstream"), "replay"]
 
 
 class Demo:
@@ -111,7 +112,7 @@ class Demo:
     def replay(self, stack: Stack, stream: str) -> dict[str, int]:
         """Replay the files and return the simulator's own counts: rows read, malformed rows, added and sent events."""
         side_files = {name: self.directory / f"{name}.{end}" for name, end in SIDE_FILES.items()}
-        command = [*SIMULATOR, "replay", *self.inputs, "--stream", stream, "--json"]
+        command = [*REPLAY, *self.inputs, "--stream", stream, "--json"]
         command += ["--bursts", str(self.bursts), "--time", "original", "--speed", "max"]
         for name, file in side_files.items():
             command += [f"--{name}", str(file)]

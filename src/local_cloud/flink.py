@@ -61,6 +61,8 @@ def write_settings(stack: Stack) -> dict[str, str]:
         "taskmanager.memory.network.min": "192m",
         "taskmanager.memory.network.max": "192m",
         "taskmanager.memory.managed.size": "512m",
+        # On a busy machine the task manager takes longer than the 10 s of the default to answer.
+        "pekko.ask.timeout": "30 s",
         # The only one that Managed Flink has.
         "state.backend.type": "rocksdb",
         "execution.checkpointing.dir": f"file://{directory}/checkpoints",
@@ -128,7 +130,7 @@ def run(
 
     `name` is what the job is called in an error message.
     """
-    stack.wait_for(lambda: slots(stack) >= parallelism, f"Flink, see {stack.log('flink-taskmanager')}", timeout_s=120)
+    stack.wait_for(lambda: slots(stack) >= parallelism, f"Flink, see {stack.log('flink-taskmanager')}", timeout_s=180)
     environment = client_environment(stack) | {"APPLICATION_PROPERTIES": str(properties)}
     command = ["bash", f"{environment['FLINK_HOME']}/bin/flink", "run", "--detached", "--parallelism", str(parallelism)]
     command += [f"-Dexecution.checkpointing.interval={interval_ms}ms"]

@@ -17,6 +17,7 @@ import psutil
 import pytest
 from supervisor.options import ServerOptions
 
+from local_cloud import steps
 from local_cloud.ports import free_ports, ports_from
 from local_cloud.processes import Program, is_alive, program_settings, supervisor_settings
 from local_cloud.stack import PORTS, STOP_SIGNALS, Stack
@@ -346,6 +347,22 @@ def test_the_commands_without_a_stack_say_how_to_start_one(tmp_path: Path, capsy
 @pytest.mark.parametrize("arguments", [["demo"], ["demo", "x.csv", "--bursts", "-1"], ["up", "--first-port", "x"]])
 def test_wrong_arguments_end_with_2(arguments: list[str], tmp_path: Path) -> None:
     assert run([*arguments, "--home", str(tmp_path)]) == 2
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_signal_that_ends_a_command_stops_what_it_has_started(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def start(stack: Stack) -> None:
+        stack.start([Program("sleeper", SLEEPER, {})])
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+
+    monkeypatch.setattr(steps, "start", start)
+    assert run(["up", "--home", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    with pytest.raises(FileNotFoundError):
+        Stack.load(tmp_path / "local")
 
 
 def test_status_shows_each_process_and_down_stops_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,10 +74,10 @@ def _engine(environment: Aws | Local) -> "Engine":
     from insights.engines import Athena
     from local_cloud import trino
 
-    database = environment.outputs["database"]
     if isinstance(environment, Local):
         return trino.engine(environment.stack)
-    return Athena(environment.outputs["workgroup_name"], database, environment.session)
+    outputs = environment.outputs
+    return Athena(outputs["workgroup_name"], outputs["database"], environment.session)
 
 
 def _as_json(answers: "Sequence[Answer]") -> str:

@@ -48,8 +48,7 @@ def _curate_locally(environment: Local, first: date, last: date) -> dict[str, An
     from local_cloud import steps
 
     try:
-        steps.wait_until_delivered(environment.stack)
-        return steps.curate(environment.stack, first, last)
+        return steps.etl(environment.stack, first, last)
     except (RuntimeError, OSError, BotoCoreError, ClientError) as error:
         raise Failure(error) from None
 

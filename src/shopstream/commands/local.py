@@ -13,7 +13,7 @@ import typer
 from local_cloud.stack import STOP_SIGNALS, Stack
 from shopstream.app import app
 from shopstream.environment import DEFAULT_HOME, Home
-from shopstream.failure import FAILED, Failure
+from shopstream.failure import FAILED, INTERRUPTED, Failure
 
 PANEL = "One machine"
 # In the folder --home: the stack of `up`, and that of a demo.
@@ -39,6 +39,9 @@ def stoppable() -> Iterator[None]:
     handlers = {number: signal.signal(number, signal.default_int_handler) for number in STOP_SIGNALS}
     try:
         yield
+    except KeyboardInterrupt:
+        report("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
     # OSError: also a time limit, and a server that does not answer.
     except (RuntimeError, OSError, SourceError, QuestionError, EmptyTableError, BotoCoreError, ClientError) as error:
         raise Failure(error) from None
@@ -49,7 +52,12 @@ def stoppable() -> Iterator[None]:
 
 @app.command(rich_help_panel=PANEL)
 def demo(
-    data: Annotated[list[str], typer.Argument(help="files of events: paths, globs, folders or s3:// addresses")],
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DATA", help="events: files, folders, globs or s3:// addresses; also several in one argument"
+        ),
+    ],
     bursts: Annotated[int, typer.Option(min=0, help="burst bots to mix in")] = 5,
     install_s: Annotated[float, typer.Option(help="seconds that the installation took, for the summary")] = 0,
     first_port: FirstPort = None,
@@ -57,9 +65,10 @@ def demo(
 ) -> int:
     """Run the whole platform once on this machine, from files of events to alerts and answers."""
     from local_cloud.demo import Demo
+    from simulator.traffic.source import split_data
 
     with stoppable():
-        run = Demo(home, data, bursts, install_s)
+        run = Demo(home, [name for text in data for name in split_data(text)], bursts, install_s)
         print(run.run(first_port))
     return FAILED if run.faults else 0
 
