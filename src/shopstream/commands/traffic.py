@@ -282,7 +282,10 @@ def _drain(environment: Local) -> None:
     """Let the detector judge the last events of the replay, and start it again where it stopped."""
     from local_cloud import steps
 
-    steps.start_detector(environment.stack, savepoint=steps.drain(environment.stack))
+    try:
+        steps.start_detector(environment.stack, savepoint=steps.drain(environment.stack))
+    except (RuntimeError, OSError) as error:  # the detector does not run, or a time limit
+        raise Failure(error) from error
     print("drained; the detector continues", file=sys.stderr)
 
 
