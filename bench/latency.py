@@ -1,19 +1,21 @@
-"""How long an alert takes: from putting the event that crosses a threshold into stream 1 to the record in stream 2.
+"""Measure how long an alert takes: from putting the event that crosses a threshold into stream 1 to stream 2.
 
 `make bench-latency` writes build/bench/latency.json and prints it as a table. It starts a local stack of its own, which
-runs the deployed detector (six rules, RocksDB, the deployed properties), and beside it the seed's rule as a second job
-on the same stream 1, with the same options and a watermark two seconds behind the events, into a stream of its own.
+runs the deployed detector (all rules, RocksDB, the deployed properties). Beside it the tutorial's rule runs as a second
+job on the same stream 1, with the same options and a watermark two seconds behind the events, and writes to a stream of
+its own. The tutorial is the blog post that this project comes from.
 
 The traffic is `--rate` events a second on both shards, sent as they happen: an event's time is that of its put. Bots do
-six things within three seconds; the sixth is the one that crosses (more than five in ten seconds), for both rules. The
-clock starts just before the call of PutRecords with the sixth and ends when the stream takes the alert in, which is the
+six things within three seconds. The sixth crosses the threshold (more than five in ten seconds), for both rules. The
+clock starts just before the call of PutRecords with the sixth. It ends when the stream accepts the alert, which is the
 record's ApproximateArrivalTimestamp, by the same clock. So it is Flink's part: on AWS, networks and Lambda's poll come
-on top. A bot astride a boundary of the seed's windows is not found by the seed: `found` counts, the times are of those.
+on top. The tutorial's rule does not find a bot on both sides of a boundary of its windows: `found` counts the bots that
+a rule finds, and the times are of those.
 
-On a busy machine the times are the machine's: look at the load and at the longest put, which takes milliseconds on an
+On a busy machine the times are the machine's: look at the load, and at the longest put, which takes milliseconds on an
 idle one.
 
-The bots that count start after both jobs have reported others. Numbers of one run may be compared with each other.
+The bots that count start after both jobs have reported others. Compare numbers of one run with each other.
 """
 
 import argparse
@@ -30,7 +32,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
+from tabulate import tabulate
 
 from local_cloud import flink, steps
 from local_cloud.pollers.shards import read_all
@@ -38,17 +40,17 @@ from local_cloud.stack import STOP_SIGNALS, Stack
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "build" / "bench" / "latency.json"
-SEED_STREAM = "bench-seed-alerts"
+TUTORIAL_STREAM = "bench-tutorial-alerts"
 
 ACTIONS = 6
 SPREAD_S = 3.0
 # https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html
 MAX_BATCH_RECORDS = 500
 TICK_S = 0.05
-# Before the bots that count: Java compiles what runs often.
+# Traffic before the bots that count: meanwhile Java compiles what runs often.
 LEAD_S = 45
 LEAD_LIMIT_S = 300
-# Traffic after the last bot, and again until no alert came: the seed's window, its watermark, and some.
+# Traffic after the last bot, repeated until no more alerts come: the tutorial's window, its watermark, and some more.
 TAIL_S = 20
 USERS = 1_000_000
 FIRST_BOT = 700_000_000_000
@@ -56,12 +58,11 @@ FIRST_BOT = 700_000_000_000
 Result = dict[str, Any]
 
 
-class Traffic:
+class LiveTraffic:
     """Shoppers and bots, sent to a stream at an even rate as time passes."""
 
-    def __init__(self, stream: str, rate: float):
-        self.stream, self.rate = stream, rate
-        self.kinesis = boto3.client("kinesis")
+    def __init__(self, kinesis: Any, stream: str, rate: float):
+        self.kinesis, self.stream, self.rate = kinesis, stream, rate
         self.draw = random.Random(1)
         self.bots = 0
         # By bot: Unix time just before the put of the event that crosses.
@@ -69,7 +70,7 @@ class Traffic:
         self.longest_put_s = 0.0
 
     def send(self, seconds: float, bots: int = 0) -> list[int]:
-        """Returns the bots that came, evenly over the time, when it has passed."""
+        """Send traffic for that time, with bots spread evenly over it. Return the bots."""
         names = [FIRST_BOT + self.bots + number for number in range(bots)]
         self.bots += bots
         due = [step for number, bot in enumerate(names) for step in self._steps(bot, number * seconds / bots)]
@@ -85,7 +86,7 @@ class Traffic:
                 taken[bot] += 1
                 if taken[bot] == ACTIONS:
                     crossing.append(bot)
-            # After a standstill of the machine the rest comes with the next requests.
+            # If the machine stood still, the rest is sent with the next requests.
             missing = min(int(now * self.rate) - sent, MAX_BATCH_RECORDS) - len(users)
             users += [self.draw.randrange(USERS) for _ in range(missing)]
             if users:
@@ -102,7 +103,7 @@ class Traffic:
         return [(start + offset, bot) for offset in (0.0, *between, SPREAD_S)]
 
     def _put(self, users: list[int]) -> float:
-        """Returns the Unix time just before the call; RuntimeError if a record was refused."""
+        """Return the Unix time just before the call. Raise RuntimeError if a record was refused."""
         put_at = time.time()
         records = [{"PartitionKey": str(user), "Data": self._event(user, put_at)} for user in users]
         answer = self.kinesis.put_records(StreamName=self.stream, Records=records)
@@ -129,32 +130,32 @@ class Traffic:
         return json.dumps(event).encode()
 
 
-def start_seed(stack: Stack) -> None:
-    """Starts the seed's rule beside the detector, with the detector's properties, into a stream of its own."""
+def start_tutorial(stack: Stack) -> None:
+    """Start the tutorial's rule beside the detector, with the detector's properties, into a stream of its own."""
     outputs, folder = stack.outputs(), stack.directory / "flink"
-    kinesis = boto3.client("kinesis")
-    kinesis.create_stream(StreamName=SEED_STREAM, ShardCount=1)
-    kinesis.get_waiter("stream_exists").wait(StreamName=SEED_STREAM, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    kinesis = stack.client("kinesis")
+    kinesis.create_stream(StreamName=TUTORIAL_STREAM, ShardCount=1)
+    kinesis.get_waiter("stream_exists").wait(StreamName=TUTORIAL_STREAM, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
     groups = json.loads(flink.properties_file(stack).read_text())
     for group in groups:
         if group["PropertyGroupId"] == "table.alerts":
-            group["PropertyMap"]["stream"] = SEED_STREAM
-    properties = folder / "seed_properties.json"
+            group["PropertyMap"]["stream"] = TUTORIAL_STREAM
+    properties = folder / "tutorial_properties.json"
     properties.write_text(json.dumps(groups))
     detector = flink.rest(stack, f"/jobs/{flink.running_job(stack)}")
     config = flink.rest(stack, f"/jobs/{detector['jid']}/checkpoints/config")
     jar = folder / "app" / "lib" / "pyflink-dependencies.jar"
     parallelism = max(vertex["parallelism"] for vertex in detector["vertices"])
     program = Path(__file__).with_name("tutorial_job.py")
-    job = flink.run(stack, "the seed's rule", program, jar, properties, parallelism, config["interval"])
+    job = flink.run(stack, "the tutorial's rule", program, jar, properties, parallelism, config["interval"])
     flink.wait_until_running(stack, job)
-    steps.progress(f"the seed's rule runs beside {outputs['detector_name']}")
+    steps.progress(f"the tutorial's rule runs beside {outputs['detector_name']}")
 
 
-def first_alerts(stream: str, rule: str) -> dict[int, float]:
-    """Returns when the stream took in each user's first alert of a rule, Unix time."""
+def first_alerts(kinesis: Any, stream: str, rule: str) -> dict[int, float]:
+    """Return when the stream accepted each user's first alert of a rule, Unix time."""
     first: dict[int, float] = {}
-    for record in read_all(stream):
+    for record in read_all(kinesis, stream):
         alert = json.loads(record["Data"])
         if alert.get("rule") == rule:  # stream 2 holds tallies too
             user, at = int(alert["subject"].removeprefix("user#")), record["ApproximateArrivalTimestamp"].timestamp()
@@ -163,12 +164,13 @@ def first_alerts(stream: str, rule: str) -> dict[int, float]:
 
 
 def measure(stack: Stack, bots: int, seconds: float, rate: float) -> Result:
-    """Returns what one stretch of traffic shows of both jobs, which run."""
+    """Return the figures of both jobs over one stretch of traffic. Both must run already."""
     outputs = stack.outputs()
-    places = {"burst": outputs["alert_stream_name"], "seed": SEED_STREAM}
-    traffic = Traffic(outputs["raw_stream_name"], rate)
+    places = {"burst": outputs["alert_stream_name"], "tutorial": TUTORIAL_STREAM}
+    kinesis = stack.client("kinesis")
+    traffic = LiveTraffic(kinesis, outputs["raw_stream_name"], rate)
     started = time.monotonic()
-    while time.monotonic() - started < LEAD_S or not all(first_alerts(places[rule], rule) for rule in places):
+    while time.monotonic() - started < LEAD_S or not all(first_alerts(kinesis, places[rule], rule) for rule in places):
         if time.monotonic() - started > LEAD_LIMIT_S:
             raise RuntimeError(f"a job reported none of {traffic.bots} bots: see {stack.log('flink-taskmanager')}")
         traffic.send(5, bots=3)
@@ -180,19 +182,20 @@ def measure(stack: Stack, bots: int, seconds: float, rate: float) -> Result:
         "load_after": [round(load, 2) for load in os.getloadavg()],
         "longest_put_s": round(traffic.longest_put_s, 3),
     }
-    # As long as alerts come: on a busy machine the last ones are late, and without them the figures would flatter.
-    alerts, before = {}, None
+    # As long as alerts come: on a busy machine the last ones are late, and without them the figures would be too good.
+    alerts: dict[str, dict[int, float]] = {}
+    before: dict[str, dict[int, float]] | None = None
     while alerts != before:
         before = alerts
         traffic.send(TAIL_S)
-        alerts = {rule: first_alerts(stream, rule) for rule, stream in places.items()}
+        alerts = {rule: first_alerts(kinesis, stream, rule) for rule, stream in places.items()}
     for rule, at in alerts.items():
         result[rule] = summary([at[bot] - traffic.crossed_at[bot] for bot in names if bot in at], bots)
     return result
 
 
 def summary(latencies: list[float], bots: int) -> Result:
-    """Returns the figures of one job, in seconds; percentiles are the nearest rank's."""
+    """Return the figures of one job, in seconds. Percentiles are by nearest rank."""
     ranked = sorted(latencies)
     if not ranked:
         raise RuntimeError(f"none of {bots} bots was found")
@@ -202,42 +205,43 @@ def summary(latencies: list[float], bots: int) -> Result:
     return result
 
 
-def table(report: Result) -> None:
+def table(report: Result) -> str:
+    """Return the report as a table, one row for each rule."""
     columns = ("bots", "found", "min_s", "median_s", "p95_s", "p99_s", "max_s")
-    print(f"\n{report['rate']} events/s".ljust(21) + "".join(f"{column:>10}" for column in columns))
-    for rule in ("burst", "seed"):
-        print(f"{rule:20}" + "".join(f"{report[rule][column]:>10}" for column in columns))
+    rows = [[rule, *(report[rule][column] for column in columns)] for rule in ("burst", "tutorial")]
+    title = f"{report['rate']} events/s"
     load = report["load_before"][0]
-    print(f"\nload before: {load} on {report['cores']} cores; longest put: {report['longest_put_s']} s")
+    last = f"load before: {load} on {report['cores']} cores; longest put: {report['longest_put_s']} s"
+    return f"{tabulate(rows, (title, *columns))}\n\n{last}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bots", type=int, default=240)
-    parser.add_argument("--minutes", type=float, default=4, help="in which they come, evenly (default: 4)")
-    parser.add_argument("--rate", type=float, default=200, help="events a second, with the bots' (default: 200)")
+    parser.add_argument("--minutes", type=float, default=4, help="over which they are spread (default: 4)")
+    parser.add_argument("--rate", type=float, default=200, help="events a second, the bots' included (default: 200)")
     given = parser.parse_args()
     if given.bots < 1 or given.bots * ACTIONS > given.minutes * 60 * given.rate / 2:
-        parser.error(f"{given.bots} bots: give from 1 up to so many that at most half of the traffic is theirs")
-    for number in STOP_SIGNALS:  # whoever ends us: what was started is stopped first
+        parser.error(f"{given.bots} bots: give at least 1, and so few that at most half of the traffic is theirs")
+    for number in STOP_SIGNALS:  # what was started is stopped first
         signal.signal(number, signal.default_int_handler)
     OUT.parent.mkdir(parents=True, exist_ok=True)
     report: Result = {"cores": os.cpu_count(), "load_at_start": [round(load, 2) for load in os.getloadavg()]}
     report |= {"rate": given.rate, "minutes": given.minutes}
     directory = OUT.parent / "latency"
     with suppress(FileNotFoundError):
-        Stack.load(directory).stop()  # what a run that was killed has left
+        Stack.load(directory).stop()  # left by a run that was killed
     stack = Stack.create(directory)
     try:
         steps.start(stack)
-        start_seed(stack)
+        start_tutorial(stack)
         report |= measure(stack, given.bots, given.minutes * 60, given.rate)
     except KeyboardInterrupt:
         sys.exit(130)
     finally:
         stack.stop()
     OUT.write_text(json.dumps(report, indent=2) + "\n")
-    table(report)
+    print(f"\n{table(report)}")
     print(f"\n{OUT.relative_to(ROOT)}")
 
 

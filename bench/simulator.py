@@ -364,10 +364,12 @@ def clients(file: Path) -> Result:
 
 def _held(stream: str, events: int) -> Result:
     """Count what the stream holds: it must be every event once."""
+    import boto3
+
     from local_cloud.pollers.shards import read_all
 
     sizes, there = [], 0
-    for record in read_all(stream):
+    for record in read_all(boto3.client("kinesis"), stream):
         sizes.append(len(record["Data"]))
         there += _events_in(record["Data"])
     assert there == events, f"{there} events are in {stream}, not {events}"

@@ -5,7 +5,7 @@
 #             └─ delivery ─── raw bucket ─── curate job ─── curated tables ─── insights
 
 locals {
-  # Packages come from `make build`; a relative path is seen from this folder.
+  # `make build` makes the packages. A relative path starts at this folder.
   packages = {
     for key, location in {
       detector = var.detector_package
@@ -66,7 +66,7 @@ module "detection" {
   log_retention_days     = var.log_retention_days
 }
 
-# Beside the hot path: the same rules in a notebook, to try by hand.
+# Beside the hot path: the same rules in a notebook, to try them out.
 module "studio" {
   source = "./modules/studio"
   count  = var.enable_studio ? 1 : 0
@@ -115,7 +115,7 @@ module "alerting" {
   log_retention_days     = var.log_retention_days
 }
 
-# Cold path: raw objects become curated Iceberg tables, bad records go into quarantine.
+# Cold path: raw objects become curated Iceberg tables; bad records go to quarantine.
 module "lake" {
   source = "./modules/lake"
 
@@ -141,7 +141,7 @@ module "lake" {
   log_retention_days     = var.log_retention_days
 }
 
-# Answers: one saved and one prepared query per question of sql/insights.
+# Answers: one saved and one prepared query for each question of sql/insights.
 module "insights" {
   source = "./modules/insights"
 
@@ -150,9 +150,12 @@ module "insights" {
   result_bucket_name             = module.lake.bucket_names.result
   bytes_scanned_cutoff_per_query = var.bytes_scanned_cutoff_per_query
   questions = {
-    for file in fileset("${path.root}/../sql/insights", "*.sql") :
-    trimsuffix(file, ".sql") => file("${path.root}/../sql/insights/${file}")
+    for name in [for file in fileset("${path.root}/../sql/insights", "*.sql") : trimsuffix(file, ".sql")] :
+    name => {
+      title = yamldecode(file("${path.root}/../sql/insights/${name}.yaml")).title
+      sql   = file("${path.root}/../sql/insights/${name}.sql")
+    }
   }
 }
 
-# Here follows operations (module "operations"): dashboards, keys, alarms, schedules, remote state.
+# A module "operations" will follow here: dashboards, keys, alarms, schedules, remote state.

@@ -1,5 +1,5 @@
-# Every cloud name, and the ARNs that one module must know of another. ARNs are built from names, not read from
-# resources: so each policy is known at plan, where it can be read and asserted.
+# All names of AWS resources, and the ARNs that one module needs of another. ARNs are built from names, not read from
+# resources, so each policy is known at plan: people can read it there, and tests can check it.
 
 data "aws_caller_identity" "current" {}
 
@@ -11,13 +11,13 @@ locals {
 
   names = { for key, name in var.names : key => "${var.prefix}${name}" }
 
-  # Glue's Iceberg catalog refuses hyphens in the name of a database.
+  # Iceberg's catalog for Glue accepts no hyphens in the name of a database.
   database = replace(local.names.database, "-", "_")
 
-  # Flink's SQL would want them quoted.
+  # Flink's SQL would need quotes around a name with hyphens.
   studio_database = replace(local.names.studio_database, "-", "_")
 
-  # Bucket names are shared by everybody on AWS: account and region make them ours.
+  # Bucket names are unique across all of AWS. Account and region make them so.
   bucket_names = {
     for key in ["raw", "curated", "artifact", "result"] :
     key => "${local.names["${key}_bucket"]}-${local.account_id}-${var.region}"

@@ -1,22 +1,22 @@
-# What programs need to find their place: `terraform output -json`.
+# What programs need to find the deployed resources: `terraform output -json`.
 
 output "region" {
-  description = "AWS region of everything."
+  description = "AWS region of all resources."
   value       = var.region
 }
 
 output "raw_stream_name" {
-  description = "Stream 1: shop traffic."
+  description = "Name of stream 1: shop traffic."
   value       = local.names.raw_stream
 }
 
 output "alert_stream_name" {
-  description = "Stream 2: alerts."
+  description = "Name of stream 2: alerts, and tallies of unjudged events."
   value       = local.names.alert_stream
 }
 
 output "delivery_stream_name" {
-  description = "Firehose from stream 1 to the raw bucket."
+  description = "Firehose delivery stream from stream 1 to the raw bucket."
   value       = local.names.delivery_stream
 }
 
@@ -61,22 +61,22 @@ output "detector_name" {
 }
 
 output "studio_name" {
-  description = "Studio notebook with the detector's rules; null without enable_studio."
+  description = "Studio notebook with the detector's rules. Null without enable_studio."
   value       = var.enable_studio ? local.names.studio : null
 }
 
 output "studio_note" {
-  description = "S3 address of the note to import there; null without enable_studio."
+  description = "S3 address of the note to import into the notebook. Null without enable_studio."
   value       = one(module.studio[*].note)
 }
 
 output "alert_function_name" {
-  description = "Lambda function behind stream 2."
+  description = "Lambda function that handles the alerts of stream 2."
   value       = local.names.alert_function
 }
 
 output "alert_function_log_group" {
-  description = "Log group of the alert function, where its metrics appear as EMF."
+  description = "Log group of the alert function. It also holds the metrics, in embedded metric format."
   value       = module.alerting.log_group_name
 }
 
@@ -91,7 +91,7 @@ output "incident_topic_arn" {
 }
 
 output "failure_queue_url" {
-  description = "SQS queue of alerts that could not be handled."
+  description = "SQS queue of records of stream 2 that could not be handled."
   value       = module.alerting.failure_queue_url
 }
 
@@ -106,12 +106,12 @@ output "metric_name" {
 }
 
 output "unjudged_metric_name" {
-  description = "CloudWatch metric of events that the detector's rules did not judge, by reason."
+  description = "CloudWatch metric of unjudged events, by reason."
   value       = var.names.unjudged_metric
 }
 
 output "quarantine_metric_name" {
-  description = "CloudWatch metric of records that the curate job put into quarantine, by reason."
+  description = "CloudWatch metric of newly quarantined records, by reason."
   value       = var.names.quarantine_metric
 }
 

@@ -1,13 +1,13 @@
 # Where
 
 variable "region" {
-  description = "AWS region of everything."
+  description = "AWS region of all resources."
   type        = string
   default     = "us-east-1"
 }
 
 variable "environment" {
-  description = "Name of the environment, a tag on everything."
+  description = "Name of the environment: a tag on all resources."
   type        = string
   default     = "dev"
 }
@@ -15,19 +15,19 @@ variable "environment" {
 # Names
 
 variable "prefix" {
-  description = "Put before every name, so that several Shopstreams share one account, e.g. \"test-\"."
+  description = "Text before every name, so that several Shopstreams can share one account, e.g. \"test-\". At most 15 characters."
   type        = string
   default     = ""
 
   validation {
-    # Bucket names end with account and region and hold 63 characters at most.
+    # Bucket names end with account and region, and have at most 63 characters.
     condition     = can(regex("^([a-z][a-z0-9-]{0,13}-)?$", var.prefix))
-    error_message = "Got prefix \"${var.prefix}\". Allowed: empty, or lower-case letters, digits and hyphens, ending with a hyphen, 15 characters at most."
+    error_message = "Got prefix \"${var.prefix}\". Allowed: empty, or at most 15 lower-case letters, digits and hyphens, from a letter to a hyphen."
   }
 }
 
 variable "names" {
-  description = "Names in the cloud, without prefix; buckets get account and region after. Give only those that differ."
+  description = "Names of AWS resources, without prefix; buckets get account and region appended. Give only the names to change: the defaults are those of the tutorial."
   type = object({
     raw_stream        = optional(string, "ecommerce-raw-user-activity-stream-1")
     alert_stream      = optional(string, "ecommerce-raw-user-activity-stream-2")
@@ -58,19 +58,19 @@ variable "names" {
 # Ingest
 
 variable "raw_stream_shard_count" {
-  description = "Shards of stream 1, each for 1,000 events/s or 1 MB/s. Costs about $0.015 per shard-hour, and the detector gets one subtask (one KPU) for each."
+  description = "Shards of stream 1, 1 or more. Each takes 1,000 events/s or 1 MB/s, and costs about $0.015 per hour. The detector gets one subtask (one KPU) for each."
   type        = number
   default     = 1
 }
 
 variable "alert_stream_shard_count" {
-  description = "Shards of stream 2. Costs about $0.015 per shard-hour."
+  description = "Shards of stream 2, 1 or more. Each costs about $0.015 per hour."
   type        = number
   default     = 1
 }
 
 variable "stream_retention_hours" {
-  description = "How long both streams keep a record, i.e. how long a consumer may be down. Beyond 24 hours it costs about $0.02 per shard-hour more."
+  description = "Hours for which both streams keep a record, 24 to 8760: how long a consumer can be down without losing records. More than 24 hours cost about $0.02 per shard-hour extra."
   type        = number
   default     = 24
 
@@ -81,13 +81,13 @@ variable "stream_retention_hours" {
 }
 
 variable "delivery_buffer_mb" {
-  description = "Firehose writes a raw object when it has buffered this much."
+  description = "MB that Firehose collects before it writes a raw object, 1 to 128. It writes earlier after delivery_buffer_s."
   type        = number
   default     = 64
 }
 
 variable "delivery_buffer_s" {
-  description = "Firehose writes a raw object after this long at the latest."
+  description = "Seconds after which Firehose writes a raw object at the latest, 0 to 900."
   type        = number
   default     = 300
 }
@@ -95,19 +95,19 @@ variable "delivery_buffer_s" {
 # Detection
 
 variable "detector_package" {
-  description = "Zip of the detector, made by `make build`; a relative path is seen from the Terraform folder."
+  description = "Zip of the detector, made by `make build`. A relative path starts at the Terraform folder."
   type        = string
   default     = "../build/detector.zip"
 }
 
 variable "start_detector" {
-  description = "Run the detector. Costs about $0.11 per hour for each KPU: one per shard of stream 1 and one for orchestration."
+  description = "Whether the detector runs. It costs about $0.11 per hour and KPU: one KPU per shard of stream 1, and one for orchestration."
   type        = bool
   default     = true
 }
 
 variable "detector_start_position" {
-  description = "Where a detector without a snapshot starts to read stream 1: TRIM_HORIZON (oldest record) or LATEST."
+  description = "Where a detector without a snapshot starts to read stream 1: TRIM_HORIZON (the oldest record) or LATEST."
   type        = string
   default     = "TRIM_HORIZON"
 
@@ -118,25 +118,25 @@ variable "detector_start_position" {
 }
 
 variable "checkpoint_interval_ms" {
-  description = "How often the detector saves its state: after a failure it repeats at most this much."
+  description = "Milliseconds between two checkpoints of the detector, 1 or more. After a failure it repeats at most the work since the last one."
   type        = number
   default     = 60000
 }
 
 variable "kinesis_endpoint" {
-  description = "URL at which the detector finds Kinesis: a VPC interface endpoint or an emulator. Null: the region's public endpoint."
+  description = "URL of Kinesis for the detector: a VPC interface endpoint or an emulator. Null: the region's public endpoint."
   type        = string
   default     = null
 }
 
 variable "alert_sink_options" {
-  description = "Options of the detector's Kinesis sink. The flush timeout bounds how long an alert waits for company."
+  description = "Options of the detector's Kinesis sink. The flush timeout (ms) is the longest that an alert waits to be sent together with others."
   type        = map(string)
   default     = { "sink.flush-buffer.timeout" = "20" }
 }
 
 variable "detection" {
-  description = "Thresholds and windows that shall differ from the defaults, which stand in the headers of sql/detection. By file and name, such as { burst = { threshold = 8 } }."
+  description = "Values of the rules that differ from the defaults, such as { burst = { threshold = 8 } }: by rule (or other statement) and parameter. The YAML files of sql/detection describe all parameters."
   type        = map(map(number))
   default     = {}
 }
@@ -144,7 +144,7 @@ variable "detection" {
 # Studio
 
 variable "enable_studio" {
-  description = "Make the Studio notebook. Costs nothing until somebody starts it, then about $0.44 per hour until it is stopped: $0.11 for each of two KPUs for its cells, one for orchestration and one for the notebook."
+  description = "Whether to create the Studio notebook. It costs nothing until somebody starts it, then about $0.44 per hour until it is stopped: $0.11 for each of four KPUs (two for its cells, one for orchestration, one for the notebook)."
   type        = bool
   default     = true
 }
@@ -152,55 +152,55 @@ variable "enable_studio" {
 # Alerting
 
 variable "alert_function_package" {
-  description = "Zip of the alert function, made by `make build`; a relative path is seen from the Terraform folder."
+  description = "Zip of the alert function, made by `make build`. A relative path starts at the Terraform folder."
   type        = string
   default     = "../build/lambda_alert.zip"
 }
 
 variable "alert_emails" {
-  description = "Who gets each incident by mail. AWS asks every address for confirmation first."
+  description = "Addresses that get a mail for each incident. AWS first asks each address for confirmation."
   type        = set(string)
   default     = []
 }
 
 variable "alert_batch_size" {
-  description = "Alerts per call of the alert function, at most."
+  description = "Most alerts per call of the alert function, 1 to 10000."
   type        = number
   default     = 100
 }
 
 variable "alert_batch_window_s" {
-  description = "How long an alert waits for a fuller batch."
+  description = "Seconds for which Lambda collects alerts into a batch, 0 to 300."
   type        = number
   default     = 1
 }
 
 variable "alert_maximum_retry_attempts" {
-  description = "How often a failing batch is tried again before the failure queue hears of it."
+  description = "Retries of a failing batch, 0 to 10000, or -1 for no limit. After them, the failure queue gets its position in the stream."
   type        = number
   default     = 5
 }
 
 variable "alert_maximum_record_age_s" {
-  description = "An alert older than this goes to the failure queue untried. Half of stream 2's retention leaves the other half to fetch it."
+  description = "Seconds, 60 to 604800, or -1 for no limit. The position of an older alert goes to the failure queue without a try. Half of stream 2's retention leaves the other half to fetch the alert."
   type        = number
   default     = 43200
 }
 
 variable "alert_parallelization_factor" {
-  description = "Concurrent calls of the alert function per shard; one subject's alerts stay in order."
+  description = "Concurrent calls of the alert function per shard, 1 to 10. The alerts of one subject stay in order."
   type        = number
   default     = 1
 }
 
 variable "point_in_time_recovery" {
-  description = "Restore the incident table to any second of the last 35 days. Costs about $0.20 per GB-month."
+  description = "Whether the incident table can be restored to any second of the last 35 days. It costs about $0.20 per GB-month."
   type        = bool
   default     = false
 }
 
 variable "deletion_protection" {
-  description = "Refuse to delete the incident table."
+  description = "Whether AWS refuses to delete the incident table."
   type        = bool
   default     = false
 }
@@ -208,31 +208,31 @@ variable "deletion_protection" {
 # Lake
 
 variable "force_destroy" {
-  description = "Let `terraform destroy` delete buckets that still hold data."
+  description = "Whether `terraform destroy` deletes buckets that still hold data."
   type        = bool
   default     = false
 }
 
 variable "lifecycle_rules" {
-  description = "Delete abandoned uploads after 7 days and query results after result_retention_days. It takes a minute to apply: a stack that lives for minutes goes without."
+  description = "Whether S3 deletes abandoned uploads after 7 days, and query results after result_retention_days. The rules take a minute to apply, which is too long for a stack that lives for minutes."
   type        = bool
   default     = true
 }
 
 variable "curate_script" {
-  description = "Script of the curate job; a relative path is seen from the Terraform folder."
+  description = "Script of the curate job. A relative path starts at the Terraform folder."
   type        = string
   default     = "../src/glue_etl/curate_events.py"
 }
 
 variable "curate_worker_count" {
-  description = "G.1X workers of a run of the curate job, at least 2. Costs about $0.44 per worker-hour, while it runs."
+  description = "G.1X workers of a run of the curate job, 2 or more. Each costs about $0.44 per hour while the job runs."
   type        = number
   default     = 2
 }
 
 variable "curate_timeout_minutes" {
-  description = "A run of the curate job is ended after this: the most that it can cost."
+  description = "Minutes after which AWS stops a run of the curate job, 1 or more. This limits its cost."
   type        = number
   default     = 60
 }
@@ -240,7 +240,7 @@ variable "curate_timeout_minutes" {
 # Insights
 
 variable "bytes_scanned_cutoff_per_query" {
-  description = "A query that would read more is cancelled. Athena costs about $5 per TB read, so 10 GB are 5 cents."
+  description = "Bytes that a query may read, 10485760 (10 MB) or more. Athena cancels a query that would read more. It costs about $5 per TB, so 10 GB are 5 cents."
   type        = number
   default     = 10737418240
 
@@ -251,7 +251,7 @@ variable "bytes_scanned_cutoff_per_query" {
 }
 
 variable "result_retention_days" {
-  description = "Query results are deleted after this; the query can be run again."
+  description = "Days after which query results are deleted, 1 or more. The query can be run again."
   type        = number
   default     = 30
 }
@@ -259,7 +259,7 @@ variable "result_retention_days" {
 # All
 
 variable "log_retention_days" {
-  description = "How long CloudWatch keeps the logs of every component. Storage costs about $0.03 per GB-month."
+  description = "Days for which CloudWatch keeps the logs of all components: 1, 3, 5, 7, 14, 30, 60, 90 or one of its longer terms. Storage costs about $0.03 per GB-month."
   type        = number
   default     = 14
 }

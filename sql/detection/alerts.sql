@@ -1,13 +1,11 @@
--- title: Alerts, of what the rules find
--- grain: one row per level that a subject reaches in an attack
--- quiet_s: 60
--- A rule gives a row for every window above its threshold. Of a running attack people hear when it begins and each time
--- its level is higher than ever; it is over ${quiet_s} s after the last window above the threshold. All this is ordered
--- by arrival: a subject's rows come from one place, in the order of their windows (docs/adr/0002).
+-- A rule gives a row for every window above its threshold. An attack alerts when it starts and at each new highest
+-- level. It is over ${quiet_s} s after its last window above the threshold. Rows are ordered by arrival: one subtask
+-- sends all rows of a subject, in the order of their windows (docs/adr/0002).
 insert into alerts
 with
 levelled as (
-  -- 1 above the threshold, and one more each time the count doubles: the digits of a binary number, without logarithms.
+  -- Level 1 starts above the threshold, and each doubling of the count is one more: the number of binary digits, which
+  -- needs no logarithm.
   select *, char_length(bin(num_actions_per_watermark / (threshold + 1))) as level
   from (${findings})
 ),
@@ -30,7 +28,7 @@ grouped as (
 heightened as (
   select *, max(level) over arrivals as height
   from grouped
-  where attack > 0 -- always; without a condition between them, Flink 1.20 gives columns of two OVERs the same name
+  where attack > 0 -- always true; without a condition in between, Flink 1.20 gives columns of two OVERs the same name
   window arrivals as (partition by rule, subject, attack order by arrived_at)
 ),
 

@@ -1,5 +1,4 @@
--- title: Alerts, as they stand in stream 2
--- Stream name, region and sink tuning come with the application's property group `table.alerts`.
+-- Stream name, region and sink tuning come from the application's property group `table.alerts`.
 create table alerts (
   alert_id                  string not null,
   rule                      string not null,
@@ -10,7 +9,7 @@ create table alerts (
   threshold                 bigint not null,
   level                     bigint not null
 )
--- Becomes the partition key: one subject's alerts stay in order on one shard.
+-- This becomes the partition key: alerts of one subject stay in order on one shard.
 partitioned by (subject)
 with (
   'connector' = 'kinesis',

@@ -1,6 +1,4 @@
--- title: Shoppers' events, as they stand in stream 1
--- max_ahead_s: 60
--- Stream name, region and position come with the application's property group `table.raw_events`.
+-- Stream name, region and position come from the application's property group `table.raw_events`.
 create table raw_events (
   event_time    string,
   event_type    string,
@@ -12,16 +10,16 @@ create table raw_events (
   user_id       bigint,
   user_session  string,
   txn_timestamp timestamp_ltz(3),
-  -- Times count by whole seconds, as the data set has them. 1970 where there is none to go by, and the rules leave it
-  -- out: a null would end the whole job, even with ignore-parse-errors; a time more than ${max_ahead_s} s ahead of the
-  -- clock would make all others late until then. Neither is lost: the curated lake holds the event, or its quarantine the
-  -- record and the reason.
+  -- Times are cut to whole seconds, as in the data set. An event without a usable time gets 1970, and the rules leave
+  -- it out. A null here would end the whole job, even with ignore-parse-errors. A time more than ${max_ahead_s} s ahead
+  -- of the clock would make all other events late until then. Nothing is lost: the curated lake holds the event, or its
+  -- quarantine holds the record and the reason.
   event_at as case
     when txn_timestamp between to_timestamp_ltz(0, 3) and timestampadd(second, ${max_ahead_s}, current_timestamp)
       then cast(txn_timestamp as timestamp_ltz(0))
     else to_timestamp_ltz(0, 0)
   end,
-  -- Two seconds of delay, and the one that is cut off.
+  -- Two seconds of delay, and the one that is cut off above.
   watermark for event_at as event_at - interval '3' second
 ) with (
   'connector' = 'kinesis',

@@ -1,10 +1,8 @@
--- title: Unjudged events, counted by reason
--- grain: one row per reason and ${step_s} s of the clock in which there was such an event
--- step_s: 10
--- What the rules leave out, or at least some of them: an attacker who sends wrong times shall not be invisible. `undated`
--- has no time to go by, `ahead` one too far ahead of the clock (source.sql), `late` one behind the watermark of its
--- shard: rules with windows drop it once its windows are closed. Counted by the clock, as these events have no time that
--- counts; it is the filter right behind the source that costs next to nothing, for good events go no further.
+-- Counts the events that all or some rules leave out, so that an attacker who sends wrong times stays visible.
+-- `undated`: no usable time. `ahead`: too far ahead of the clock (source.sql). `late`: behind the watermark of the
+-- shard; rules with windows drop such an event once its windows are closed. The steps are of the clock, because these
+-- events have no usable time. This costs next to nothing: the filter directly after the source removes all other
+-- events.
 insert into unjudged
 select
   reason,
@@ -20,7 +18,7 @@ from table(
             when event_at > to_timestamp_ltz(0, 3)
               then case
                 when user_id is null then 'no_user'
-                when event_at <= current_watermark(event_at) then 'late' -- there is none before the first event
+                when event_at <= current_watermark(event_at) then 'late' -- null before the first event
               end
             when txn_timestamp >= to_timestamp_ltz(1000, 3) then 'ahead'
             else 'undated'

@@ -1,11 +1,3 @@
--- title: Brands that need marketing
--- question: Which brands sell well to those who see them, but are seen by few?
--- grain: one row per brand that is seen less and bought more often than others, the strongest case first
--- Marketing buys attention, so it pays where attention is what is missing. A brand is listed when its conversion (of
--- the shoppers who viewed it, those who bought it) is above the shop's over all brands, and its viewers are below the
--- average of brands with at least 10 viewers. It needs 10 viewers and 2 buyers itself. The rank is by extra buyers:
--- those beyond what the shop's conversion would give, so that two lucky sales don't lead. A brand that is seen a lot
--- and converts badly is not listed: its problem is price or product, and more visitors would not mend it.
 with
 events as (
   select
@@ -49,8 +41,8 @@ shop as (
 ),
 
 compared as (
-  -- Fractions are compared as products of whole numbers: exact, where a rounded share could tip a brand in or out.
-  -- nullif: the engine may divide before it joins, also where no brand has enough viewers.
+  -- Compare fractions as products of whole numbers: a rounded share could let a brand in or keep it out.
+  -- nullif: the engine may divide before it joins, even if no brand has enough viewers.
   select
     brands.brand,
     brands.viewers,

@@ -1,10 +1,3 @@
--- title: Added to cart, not bought
--- question: Which products do shoppers put into their carts but not buy, and what would they have been worth?
--- grain: one row per product with at least one unbought cart in the range, the most valuable first
--- A cart is one shopper with one product, however often it was added. It is bought when a purchase follows the last
--- time it was added (or has the same instant), removed when a removal does instead, and left behind otherwise. Only
--- what happens within the range counts: a purchase on the day after it does not. Unsold value is one piece of each
--- unbought cart, at the price when it was last added.
 with
 events as (
   select
@@ -31,7 +24,7 @@ shopper_products as (
     max(case when event_type = 'cart' then event_at end) as carted_at,
     max(case when event_type = 'remove_from_cart' then event_at end) as removed_at,
     max(case when event_type = 'purchase' then event_at end) as bought_at,
-    -- Of two prices in the same instant, the higher: the answer must not depend on the order of rows.
+    -- Take the higher of two prices in the same instant: the answer must not depend on the order of rows.
     max_by(price, (event_at, price)) filter (where event_type = 'cart') as price
   from events
   group by user_id, product_id

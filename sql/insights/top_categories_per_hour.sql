@@ -1,8 +1,3 @@
--- title: Top categories per hour
--- question: Which categories do the most shoppers look at in each hour of the day, so that discounts meet demand?
--- grain: one row per hour of the day (0 to 23, UTC) and category among that hour's top
--- Ranked by shoppers who viewed, not by views: one crawler must not decide what is popular. A shopper counts once per
--- hour and category in the whole range. Products without a category name are left out: there is nothing to promote.
 with
 events as (
   select

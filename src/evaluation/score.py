@@ -1,13 +1,11 @@
-"""How good the rules are: recall, precision and time to detect, against labelled attackers, beside the seed's own SQL.
+"""Measure how good the rules are: recall, precision and time to detect, beside the rule of the tutorial.
 
-Who attacked is known (`simulator attack`), whom the rules report is found out by running them, as they are deployed,
-over the same events (`evaluation.backtest`). An attacker counts as found if the rule of its scenario reported it while
-it attacked. Everybody else whom a rule reports is accused falsely.
+The attackers are labelled. The deployed rules run over the same events (`evaluation.backtest`), and we compare. A rule
+finds an attacker if it is the rule of the attacker's scenario and raises an alert about it during the attack. Everybody
+else whom a rule reports is flagged wrongly. The tutorial is the blog post that this project comes from.
 """
 
-import argparse
 import json
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,31 +16,36 @@ from random import Random
 from statistics import median
 from typing import Any
 
-from detector.main import SQL
-from evaluation.backtest import launch
-from evaluation.history import HistoryError, from_file
-from evaluation.scenarios import CONTROLS, SCENARIOS, Lab, ScenarioError, limits, mix, survey
-from simulator.traffic.generate import TrafficOptions, write
-from simulator.traffic.source import Source, SourceError
+from tabulate import tabulate
 
-SEED_RULE = Path(__file__).parent / "tutorial.sql"
+from evaluation.backtest import launch
+from evaluation.history import from_data
+from evaluation.lab import survey
+from evaluation.mixture import Mixture
+from evaluation.rules import limits, rule_names
+from evaluation.scenarios import load
+from simulator.traffic.generate import TrafficOptions, write
+from simulator.traffic.source import Source
+
+TUTORIAL, TUTORIAL_RULE = "tutorial", Path(__file__).parent / "tutorial.sql"
 
 # Fixed before the rules were tuned.
 INTENSITIES = (1.5, 2.0, 5.0)
 EVENTS, HOURS, START, SEED = 250_000, 24.0, 1_570_000_000, 1
-ATTACKERS, SURGES = 100, 8  # of each intensity; before each surge there must be time without one
-SMALL_ATTACKERS, SMALL_SURGES = 20, 1  # in traffic of a few hours
+# Of each scenario and intensity; of sparse scenarios fewer: before each attack there must be time without one.
+ATTACKERS, SPARSE_ATTACKERS = 100, 8
+SMALL_ATTACKERS, SMALL_SPARSE_ATTACKERS = 20, 1  # in traffic of a few hours
 
 USER = "user#"
 
 
 class ScoreError(ValueError):
-    """What cannot be scored; the message says why and what to do."""
+    """Input that cannot be scored. The message says why and what to do."""
 
 
 @dataclass(frozen=True)
-class Attacker:
-    """One that is labelled. Without times (labels from elsewhere) every alert about it counts."""
+class LabelledAttacker:
+    """An attacker of the ground truth. Without times (labels from elsewhere) every alert about it counts."""
 
     subject: str
     scenario: str
@@ -53,7 +56,7 @@ class Attacker:
 
 @dataclass(frozen=True)
 class Alert:
-    """One that was raised: times in Unix seconds."""
+    """An alert that was raised. Times in Unix seconds."""
 
     rule: str
     subject: str
@@ -63,9 +66,12 @@ class Alert:
 
 @dataclass
 class Truth:
-    """Who attacked, who helped (the users of a distributed attack), who only looks like it, and who is there at all."""
+    """The ground truth: who attacks and who does not.
 
-    attackers: list[Attacker]
+    `helpers`: the users of distributed attacks. `controls`: shoppers who look like attackers. `users`: everybody.
+    """
+
+    attackers: list[LabelledAttacker]
     helpers: set[str] = field(default_factory=set)
     controls: set[str] = field(default_factory=set)
     users: set[str] = field(default_factory=set)
@@ -73,43 +79,48 @@ class Truth:
 
 
 def read_labels(text: str) -> Truth:
-    """The truth of a labels file, without the traffic. Raises ScoreError that says what is wrong.
+    """Return the truth of a labels file, without the users of the traffic. Raise ScoreError.
 
-    `{"attackers": {"<user_id>": {"scenario": …}}}`, or with subjects such as `product#…` and a list where one subject
-    attacked several times.
+    The form is `{"attackers": {"<user_id>": {"scenario": …}}}`. A key may be a subject such as `product#…`, and a value
+    a list where one subject attacked several times.
     """
     try:
         said = json.loads(text)
         truth = Truth([])
         for name, ones in said["attackers"].items():
             for one in ones if isinstance(ones, list) else [ones]:
-                seconds = [one.get(key) and unix(one[key]) for key in ("started_at", "ended_at")]
-                truth.attackers.append(Attacker(subject_of(name), one["scenario"], one.get("intensity"), *seconds))
+                seconds = [one.get(key) and unix_seconds(one[key]) for key in ("started_at", "ended_at")]
+                truth.attackers.append(
+                    LabelledAttacker(subject_of(name), one["scenario"], one.get("intensity"), *seconds)
+                )
                 truth.helpers |= {subject_of(str(user)) for user in one.get("users", [])}
         truth.controls |= {subject_of(name) for name in said.get("controls", {})}
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         form = '{"attackers": {"<user_id>": {"scenario": "burst"}}}'
-        raise ScoreError(f"the labels are not of the form {form}: {error!r}; mend the file") from error
+        raise ScoreError(f"the labels are not of the form {form}: {error!r}; fix the file") from error
     return truth
 
 
 def subject_of(name: str) -> str:
-    """The subject as in alerts; bare numbers are users."""
+    """Return the subject as in alerts. A bare number is a user."""
     return f"{USER}{name}" if name.lstrip("-").isdigit() else name
 
 
-def unix(text: str) -> float:
-    """An instant, `2019-10-01 00:00:00 UTC` or `2019-10-01T00:00:00.000Z`, in Unix seconds."""
+def unix_seconds(text: str) -> float:
+    """Return an instant, `2019-10-01 00:00:00 UTC` or `2019-10-01T00:00:00.000Z`, in Unix seconds."""
     return datetime.fromisoformat(text.replace(" UTC", "Z").replace(" ", "T")).astimezone(UTC).timestamp()
 
 
 def score(truth: Truth, alerts: Sequence[Alert], rules: Iterable[str], same_rule: bool = True) -> dict[str, Any]:
-    """Every figure of one run. Without `same_rule` any alert finds an attacker: the seed has one rule for all."""
+    """Return every figure of one run.
+
+    Without `same_rule` any alert finds an attacker: the tutorial has one rule for all of them.
+    """
     by_subject: dict[str, list[Alert]] = defaultdict(list)
     for alert in alerts:
         by_subject[alert.subject].append(alert)
     rows = []
-    cells: dict[tuple[str, float | None], list[Attacker]] = defaultdict(list)
+    cells: dict[tuple[str, float | None], list[LabelledAttacker]] = defaultdict(list)
     for attacker in truth.attackers:
         cells[attacker.scenario, attacker.intensity].append(attacker)
     for (scenario, intensity), attackers in sorted(cells.items(), key=lambda cell: (cell[0][0], cell[0][1] or 0)):
@@ -134,53 +145,53 @@ def score(truth: Truth, alerts: Sequence[Alert], rules: Iterable[str], same_rule
         )
     return {
         "scenarios": rows,
-        "rules": {rule: judged(truth, alerts, rule) for rule in rules},
-        "all": judged(truth, alerts),
+        "rules": {rule: count_flagged(truth, alerts, rule) for rule in rules},
+        "all": count_flagged(truth, alerts),
     }
 
 
-def judged(truth: Truth, alerts: Iterable[Alert], rule: str | None = None) -> dict[str, Any]:
-    """Whom a rule, or all of them, accused, and how many of those rightly."""
-    attacks: dict[str, list[Attacker]] = defaultdict(list)
+def count_flagged(truth: Truth, alerts: Iterable[Alert], rule: str | None = None) -> dict[str, Any]:
+    """Return how many subjects a rule, or all of them, flagged, and which of them wrongly."""
+    attacks: dict[str, list[LabelledAttacker]] = defaultdict(list)
     for attacker in truth.attackers:
         attacks[attacker.subject].append(attacker)
-    accused: Counter[str] = Counter()
+    flagged: Counter[str] = Counter()
     right: set[str] = set()
     for alert in alerts:
         if rule in (None, alert.rule):
-            accused[alert.subject] += 1
+            flagged[alert.subject] += 1
             during = any(overlaps(attacker, alert) for attacker in attacks[alert.subject])
             if during or alert.subject in truth.helpers:
                 right.add(alert.subject)
-    wrong = set(accused) - right
-    people = {subject for subject in wrong if subject.startswith(USER)}
+    wrong = set(flagged) - right
+    humans = {subject for subject in wrong if subject.startswith(USER)}
     return {
-        "alerts": accused.total(),
-        "accused": len(accused),
-        "precision": round(len(right) / len(accused), 4) if accused else None,
-        "flagged_humans": len(people),
-        "flagged_buyers": len(people & truth.buyers),
-        "flagged_controls": len(people & truth.controls),
-        "flagged_others": sorted(wrong - people)[:20],
+        "alerts": flagged.total(),
+        "flagged": len(flagged),
+        "precision": round(len(right) / len(flagged), 4) if flagged else None,
+        "flagged_humans": len(humans),
+        "flagged_buyers": len(humans & truth.buyers),
+        "flagged_controls": len(humans & truth.controls),
+        "flagged_others": sorted(wrong - humans)[:20],
     }
 
 
-def overlaps(attacker: Attacker, alert: Alert) -> bool:
-    """Whether the alert's window, (start, end], holds a part of the attack."""
+def overlaps(attacker: LabelledAttacker, alert: Alert) -> bool:
+    """Return whether a part of the attack is in the alert's window, (start, end]."""
     if attacker.started_at is None or attacker.ended_at is None:
         return True
     return alert.window_start < attacker.ended_at and attacker.started_at <= alert.window_end
 
 
 def percentile(values: Sequence[float], share: int) -> float:
-    """The value that `share` percent do not exceed."""
+    """Return the value that `share` percent do not exceed."""
     return sorted(values)[ceil(len(values) * share / 100) - 1]
 
 
-def run(traffic: Path, truth: Truth, folder: Path) -> dict[str, Any]:
-    """The score of our rules and of the seed's over one file of traffic; what was made on the way stays there."""
+def run(traffic: Sequence[str], truth: Truth, folder: Path) -> dict[str, Any]:
+    """Return the score of our rules and of the tutorial's over traffic. Records and alerts stay in the folder."""
     records = folder / "records.jsonl"
-    from_file(traffic, records)
+    from_data(traffic, records)
     with records.open() as lines:
         for line in lines:
             event = json.loads(line)
@@ -188,112 +199,118 @@ def run(traffic: Path, truth: Truth, folder: Path) -> dict[str, Any]:
             truth.users.add(subject)
             if event["event_type"] == "purchase":
                 truth.buyers.add(subject)
-    rules = sorted(file.stem for file in (SQL / "rules").glob("*.sql"))
     attackers = truth.helpers | {attacker.subject for attacker in truth.attackers}
-    humans = len(truth.users - attackers - truth.controls)
     ours = alerts_of(records, folder / "alerts.jsonl")
-    seeds = alerts_of(records, folder / "seed_alerts.jsonl", statement=SEED_RULE)
+    tutorials = alerts_of(records, folder / "tutorial_alerts.jsonl", TUTORIAL_RULE)
     return {
-        "humans": humans,
+        "humans": len(truth.users - attackers - truth.controls),
         "buyers": len(truth.buyers - attackers - truth.controls),
         "controls": len(truth.controls),
-        "ours": score(truth, ours, rules),
-        "seed": score(truth, seeds, ["seed"], same_rule=False),
+        "ours": score(truth, ours, rule_names()),
+        TUTORIAL: score(truth, tutorials, [TUTORIAL], same_rule=False),
     }
 
 
 def alerts_of(records: Path, out: Path, statement: Path | None = None) -> list[Alert]:
-    """What the rules, or one statement, report of the wire records."""
+    """Return what the rules, or one statement in their place, report about the wire records."""
     return [
-        Alert(line["rule"], line["subject"], unix(line["window_start_at"]), unix(line["window_end_at"]))
-        for line in launch(records, out, statement)
+        Alert(line["rule"], line["subject"], unix_seconds(line["window_start_at"]), unix_seconds(line["window_end_at"]))
+        for line in launch(records, out, statement=statement)
     ]
 
 
-def made(folder: Path) -> tuple[Path, Truth]:
-    """Traffic of more than 50,000 shoppers whom nothing keeps from breaking a rule, with attackers and controls."""
+def make_traffic(folder: Path) -> tuple[Path, Truth]:
+    """Make traffic of more than 50,000 shoppers, with attackers and controls. Return the file and the truth.
+
+    Nothing keeps these shoppers from exceeding a rule's threshold.
+    """
     humans = folder / "humans.csv"
     write(humans, EVENTS, HOURS, SEED, START, TrafficOptions(burst_limit=1_000))
-    return attacked(humans, folder, ATTACKERS, SURGES)
+    return add_attackers([str(humans)], folder, ATTACKERS, SPARSE_ATTACKERS)
 
 
-def attacked(humans: Path, folder: Path, attackers: int, surges: int) -> tuple[Path, Truth]:
-    """The traffic with attackers of every scenario and intensity, and controls."""
+def add_attackers(humans: Sequence[str], folder: Path, attackers: int, sparse_attackers: int) -> tuple[Path, Truth]:
+    """Mix attackers of every scenario and intensity, and controls, into traffic. Return the file and the truth."""
     source = Source(humans)
-    lab = Lab(survey(source, Random(SEED)), limits(), SEED)
-    for scenario in SCENARIOS:
-        if scenario == "just_under":
-            lab.add(scenario, [1.0], max(1, attackers // 5))
+    scenarios = load()
+    mixture = Mixture(survey(source, Random(SEED)), limits(), SEED, scenarios)
+    for name, scenario in scenarios.items():
+        if scenario.is_control:
+            mixture.add(name, [1.0], attackers)
+        elif not scenario.has_intensity:
+            mixture.add(name, [1.0], max(1, attackers // 5))
         else:
-            lab.add(scenario, INTENSITIES, surges if scenario == "site_surge" else attackers)
-    for control in CONTROLS:
-        lab.add(control, [1.0], attackers)
+            mixture.add(name, INTENSITIES, sparse_attackers if scenario.is_sparse else attackers)
     mixed, labels = folder / "traffic.csv", folder / "labels.json"
-    mix(source, lab, mixed, labels)
+    mixture.write(source, mixed, labels)
     return mixed, read_labels(labels.read_text())
 
 
-def table(name: str, result: dict[str, Any]) -> str:
-    """The score as a Markdown table: ours and the seed's side by side."""
-    lines = [
-        f"{name}: {result['humans']:,} humans ({result['buyers']:,} of them buy), {result['controls']:,} controls",
-        "",
-        "| scenario | times the threshold | attackers | found | recall | seconds to detect: median, p95 | alerts each "
-        "| seed: found | recall |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for ours, seed in zip(result["ours"]["scenarios"], result["seed"]["scenarios"], strict=True):
-        delay = ours["seconds_to_detect_median"]
-        delays = "" if delay is None else f"{delay:,.0f}, {ours['seconds_to_detect_p95']:,.0f}"
-        lines.append(
-            f"| {ours['scenario']} | {ours['intensity'] or ''} | {ours['attackers']} | {ours['found']} "
-            f"| {ours['recall']:.3f} | {delays} | {ours['alerts_per_attacker']} "
-            f"| {seed['found']} | {seed['recall']:.3f} |"
-        )
-    lines += [
-        "",
-        "| rule | alerts | accused | precision | humans flagged | buyers | controls | others |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
-    ]
-    for rule, one in {**result["ours"]["rules"], "all": result["ours"]["all"], "seed": result["seed"]["all"]}.items():
-        lines.append(
-            f"| {rule} | {one['alerts']:,} | {one['accused']:,} | {one['precision'] or ''} | {one['flagged_humans']} "
-            f"| {one['flagged_buyers']} | {one['flagged_controls']} | {', '.join(one['flagged_others'])} |"
-        )
-    return "\n".join(lines) + "\n"
+def score_traffic(data: Sequence[str], labels: Path | None, out: Path) -> str:
+    """Score traffic, or by default traffic made here, and return the tables. They and score.json stay below `out`.
 
-
-def main() -> int:
-    """The process's exit code: 0, 1 if the rules did not run, 2 for input that cannot be scored."""
-    parser = argparse.ArgumentParser(prog="evaluation.score", description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, metavar="FILE", help="traffic from elsewhere, in the data set's format")
-    parser.add_argument("--labels", type=Path, metavar="FILE", help="who attacks in it (default: our own attackers)")
-    parser.add_argument("--out", type=Path, default=Path("build/score"), metavar="FOLDER")
-    options = parser.parse_args()
-    try:
-        if options.labels and not options.data:
-            raise ScoreError("--labels is about --data: give both")
-        folder = options.out / (options.data.name.split(".")[0] if options.data else "made")
-        folder.mkdir(parents=True, exist_ok=True)
-        if options.labels:
-            traffic, truth = options.data, read_labels(options.labels.read_text())
-        elif options.data:
-            traffic, truth = attacked(options.data, folder, SMALL_ATTACKERS, SMALL_SURGES)
-        else:
-            traffic, truth = made(folder)
-        result = run(traffic, truth, folder)
-    except (ScoreError, HistoryError, ScenarioError, SourceError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except RuntimeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    Without labels, our own attackers are mixed into the traffic. Raise ScoreError, HistoryError, ScenarioError or
+    SourceError for wrong input, RuntimeError if the rules did not run.
+    """
+    if labels and not data:
+        raise ScoreError("--labels is about --data: give both")
+    name = Path(data[0]).name.split(".")[0].strip("*") or "data" if data else "made"
+    folder = out / name
+    folder.mkdir(parents=True, exist_ok=True)
+    traffic: Sequence[str]
+    if data and labels:
+        traffic, truth = data, read_labels(labels.read_text())
+    elif data:
+        mixed, truth = add_attackers(data, folder, SMALL_ATTACKERS, SMALL_SPARSE_ATTACKERS)
+        traffic = [str(mixed)]
+    else:
+        mixed, truth = make_traffic(folder)
+        traffic = [str(mixed)]
+    result = run(traffic, truth, folder)
     (folder / "score.json").write_text(json.dumps(result, indent=1) + "\n")
-    text = table(folder.name, result)
+    text = tables(name, result)
     (folder / "score.md").write_text(text)
-    print(text)
-    return 0
+    return text
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def tables(name: str, result: dict[str, Any]) -> str:
+    """Return the score as two Markdown tables: by scenario, beside the tutorial's rule, and by rule."""
+    scenarios = []
+    for ours, tutorial in zip(result["ours"]["scenarios"], result[TUTORIAL]["scenarios"], strict=True):
+        delay = ours["seconds_to_detect_median"]
+        scenarios.append(
+            {
+                "scenario": ours["scenario"],
+                "times the threshold": ours["intensity"] or "",
+                "attackers": ours["attackers"],
+                "found": ours["found"],
+                "recall": f"{ours['recall']:.3f}",
+                "seconds to detect: median, p95": ""
+                if delay is None
+                else f"{delay:,.0f}, {ours['seconds_to_detect_p95']:,.0f}",
+                "alerts each": ours["alerts_per_attacker"],
+                "tutorial: found": tutorial["found"],
+                "tutorial: recall": f"{tutorial['recall']:.3f}",
+            }
+        )
+    flagged = {**result["ours"]["rules"], "all": result["ours"]["all"], TUTORIAL: result[TUTORIAL]["all"]}
+    rules = [
+        {
+            "rule": rule,
+            "alerts": f"{one['alerts']:,}",
+            "flagged": f"{one['flagged']:,}",
+            "precision": one["precision"] or "",
+            "humans flagged": one["flagged_humans"],
+            "buyers": one["flagged_buyers"],
+            "controls": one["flagged_controls"],
+            "others": ", ".join(one["flagged_others"]),
+        }
+        for rule, one in flagged.items()
+    ]
+    title = f"{name}: {result['humans']:,} humans ({result['buyers']:,} of them buy), {result['controls']:,} controls"
+    parts = [
+        title,
+        tabulate(scenarios, "keys", "pipe", disable_numparse=True, colalign=("left", *["right"] * 8)),
+        tabulate(rules, "keys", "pipe", disable_numparse=True, colalign=("left", *["right"] * 6, "left")),
+    ]
+    return "\n\n".join(parts) + "\n"

@@ -1,9 +1,9 @@
--- title: The rule of the blog post that this project comes from, as it stands there
+-- The rule of the tutorial, the blog post that this project comes from.
 -- Only for comparison: tumbling windows, raw events instead of actions, the threshold in the text.
 insert into alerts
 select
-  concat_ws(':', 'seed', subject, date_format(window_end_at, 'yyyy-MM-dd''T''HH:mm:ss.SSS''Z''')) as alert_id,
-  'seed' as rule,
+  concat_ws(':', 'tutorial', subject, date_format(window_end_at, 'yyyy-MM-dd''T''HH:mm:ss.SSS''Z''')) as alert_id,
+  'tutorial' as rule,
   subject,
   date_format(window_start_at, 'yyyy-MM-dd''T''HH:mm:ss.SSS''Z''') as window_start_at,
   date_format(window_end_at, 'yyyy-MM-dd''T''HH:mm:ss.SSS''Z''') as window_end_at,

@@ -1,4 +1,4 @@
-"""The shop's questions, answered: every file of `sql/insights` on Athena or Trino, and the report drawn from it."""
+"""The shop's questions: run every question of `sql/insights` on Athena or Trino, and draw the report."""
 
 from insights.answer import Answer, run_all, table_dates
 from insights.question import Question, all_questions

@@ -1,7 +1,6 @@
 """Answers to the shop's questions, the same whichever engine gave them."""
 
 import csv
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from insights.engines import Engine, Row
-from insights.question import Question, all_questions
+from insights.question import Question, QuestionError, all_questions
 
-# Bound like every other statement, so that it too is a question that either engine answers.
+# Written in the SQL that both engines know.
 _TABLE_DATES = (
     "select cast(min(event_at) as date) as from_date, cast(max(event_at) as date) as to_date from curated_events"
 )
@@ -25,20 +24,24 @@ class EmptyTableError(LookupError):
 
 @dataclass(frozen=True)
 class Answer:
-    """One question's answer. Values are int, Decimal, str, date or None, in the order of the statement."""
+    """One question's answer. Values are int, Decimal, str, date or None, in the order of the question's columns."""
 
     question: Question
-    columns: tuple[str, ...]
     rows: list[Row]
     parameters: Mapping[str, Any]
     seconds: float
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(self.question.columns)
+
     def records(self) -> list[dict[str, Any]]:
-        """The rows as JSON-ready dicts: dates as ISO strings, decimals as numbers."""
+        """Return the rows as JSON-ready dicts: dates as ISO strings, decimals as numbers."""
         return [dict(zip(self.columns, map(_json_value, row), strict=True)) for row in self.rows]
 
     def write_csv(self, path: Path) -> None:
-        """One CSV file: decimals to their last digit, null as an empty field."""
+        """Write the rows as one CSV file: decimals to their last digit, null as an empty field."""
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(self.columns)
@@ -48,22 +51,31 @@ class Answer:
 def run_all(
     engine: Engine,
     parameters: Mapping[str, Any],
-    report_progress: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+    report_progress: Callable[[str], None] = lambda line: None,
 ) -> list[Answer]:
-    """One answer per file of `sql/insights`, by name. `parameters`: from_date, to_date (dates, inclusive), top_n."""
+    """Return one answer for each question of `sql/insights`, by name.
+
+    `parameters`: from_date, to_date (dates, both included) and, if it is not to be each question's default, top_n.
+    Raise QuestionError if a statement does not return the columns that its description names.
+    """
     answers = []
     for question in all_questions():
         sql, values = question.bind(parameters)
         started_s = time.monotonic()
         columns, rows = engine.query(sql, values)
         seconds = time.monotonic() - started_s
-        answers.append(Answer(question, columns, rows, dict(parameters), seconds))
+        if list(columns) != list(question.columns):
+            raise QuestionError(
+                f"{question.name}.yaml: columns: the SQL returns {', '.join(columns)}, but the file describes "
+                f"{', '.join(question.columns)}; describe the same columns in the same order."
+            )
+        answers.append(Answer(question, rows, dict(parameters), seconds))
         report_progress(f"{question.name}: {len(rows)} row{'' if len(rows) == 1 else 's'} in {seconds:.1f} s")
     return answers
 
 
 def table_dates(engine: Engine) -> tuple[date, date]:
-    """First and last day (UTC) that curated_events holds. Iceberg answers it from its metadata."""
+    """Return the first and the last day (UTC) that curated_events holds. Raise EmptyTableError if it is empty."""
     _, rows = engine.query(_TABLE_DATES, [])
     from_date, to_date = rows[0]
     if from_date is None:

@@ -1,10 +1,10 @@
-"""Engines that answer the shop's questions: Athena on AWS, Trino, from which Athena derives, elsewhere."""
+"""Engines that answer the shop's questions: Athena on AWS, Trino (on which Athena is based) on the local stack."""
 
-import os
 from collections.abc import Sequence
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import requests
 import trino
 
 DATABASE = "my_db_ecomm"
@@ -13,24 +13,24 @@ Row = tuple[Any, ...]
 
 
 class EngineError(RuntimeError):
-    """The engine could not be reached or refused the statement; the message says which and what to do."""
+    """The engine did not answer or refused the statement; the message says which and what to do."""
 
 
 class Engine(Protocol):
-    """Anything that answers a statement with `?` for each value."""
+    """Anything that can run a statement with a `?` for each value."""
 
     def query(self, sql: str, values: Sequence[str | int]) -> tuple[tuple[str, ...], list[Row]]:
-        """Columns and rows; values are int, Decimal, str, date or None."""
+        """Return the names of the columns, and the rows; values are int, Decimal, str, date or None."""
         ...
 
 
 class Trino:
-    """Trino at an address such as http://127.0.0.1:8080; its catalog on Glue is named as Athena names its own."""
+    """Trino at an address such as http://127.0.0.1:8080. Its catalog has the name of Athena's."""
 
-    def __init__(self, url: str, database: str = DATABASE) -> None:
+    def __init__(self, url: str, database: str = DATABASE, session: requests.Session | None = None) -> None:
         address = urlsplit(url)
         if address.scheme not in ("http", "https") or not address.hostname:
-            raise EngineError(f"TRINO_URL is {url!r}; it must be an address such as http://127.0.0.1:8080.")
+            raise EngineError(f"Trino's URL is {url!r}; it must be an address such as http://127.0.0.1:8080.")
         self._url = url
         self._connection = trino.dbapi.connect(
             host=address.hostname,
@@ -40,6 +40,7 @@ class Trino:
             source="insights",
             catalog=CATALOG,
             schema=database,
+            http_session=session,
         )
 
     def query(self, sql: str, values: Sequence[str | int]) -> tuple[tuple[str, ...], list[Row]]:
@@ -55,14 +56,18 @@ class Trino:
 
 
 class Athena:
-    """Athena (engine version 3) in a workgroup that says where results go. Region and credentials are AWS's own."""
+    """Athena (engine version 3) in a workgroup that sets where results go.
 
-    def __init__(self, workgroup: str, database: str = DATABASE) -> None:
+    `session` is a boto3 session with region and credentials; None is boto3's default session.
+    """
+
+    def __init__(self, workgroup: str, database: str = DATABASE, session: Any = None) -> None:
         self._workgroup = workgroup
         self._database = database
+        self._session = session
 
     def query(self, sql: str, values: Sequence[str | int]) -> tuple[tuple[str, ...], list[Row]]:
-        # Here and not above: pandas takes a second to import, and Trino does without.
+        # Imported here: pandas takes a second to import, and Trino does not need it.
         import awswrangler
         import botocore.exceptions
         import pyarrow
@@ -72,6 +77,7 @@ class Athena:
                 sql,
                 database=self._database,
                 workgroup=self._workgroup,
+                boto3_session=self._session,
                 # A temporary table would need rights to write to the catalog.
                 ctas_approach=False,
                 params=[athena_literal(value) for value in values] or None,
@@ -85,27 +91,15 @@ class Athena:
             raise EngineError(f"Athena cannot be asked in workgroup {self._workgroup}: {error}") from error
         except awswrangler.exceptions.QueryFailed as error:
             raise EngineError(f"Athena refused the statement: {error}") from error
-        # Through Arrow, because it knows one null and plain Python numbers where pandas has several of each.
+        # Through Arrow: it has one null and plain Python numbers, pandas has several kinds of each.
         table = pyarrow.Table.from_pandas(frame, preserve_index=False)
         columns = [column.to_pylist() for column in table.columns]
         return tuple(table.column_names), list(zip(*columns, strict=True))
 
 
 def athena_literal(value: str | int) -> str:
-    """The value as Athena's ExecutionParameters want it: SQL literals, strings in single quotes.
+    """Return the value for Athena's ExecutionParameters: an SQL literal, strings in single quotes.
 
     https://docs.aws.amazon.com/athena/latest/ug/querying-with-prepared-statements.html
     """
     return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else str(value)
-
-
-def from_environment(name: str, database: str = DATABASE) -> Engine:
-    """The engine `trino` (at TRINO_URL) or `athena` (in ATHENA_WORKGROUP)."""
-    variable, example = {
-        "trino": ("TRINO_URL", "http://127.0.0.1:8080"),
-        "athena": ("ATHENA_WORKGROUP", "the name in Terraform's outputs"),
-    }[name]
-    value = os.environ.get(variable)
-    if not value:
-        raise EngineError(f"{variable} is not set; engine {name} needs it ({example}). `make insights` sets it.")
-    return Trino(value, database) if name == "trino" else Athena(value, database)

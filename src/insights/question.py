@@ -1,76 +1,135 @@
-"""Business questions as they stand in `sql/insights`: one file, one question, one statement."""
+"""The questions of `sql/insights`: one .sql file with the statement and one .yaml file that describes it, for each."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
-SQL_FOLDER = Path(__file__).parents[2] / "sql" / "insights"
-HEADERS = ("title", "question", "grain")
-PARAMETERS = ("from_date", "to_date", "top_n")
-_HEADER = re.compile(r"-- (title|question|grain): (.+)")
+import pydantic
+import yaml
+
+from insights.schema import Description, faults
+
+ROOT = Path(__file__).parents[2]
+SQL_FOLDER = ROOT / "sql" / "insights"
+Value = str | int | date
+_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 
 
 class QuestionError(ValueError):
-    """A file of `sql/insights`, or a value for it, is not as it must be; the message says what to change."""
+    """A file of `sql/insights`, or a value for it, is wrong; the message names file and field and says what to do."""
 
 
-@dataclass(frozen=True)
-class Question:
-    """One business question. `notes` says how it is counted; `sql` is the statement, placeholders and all."""
+class Question(Description):
+    """One business question. `sql` is the statement with its placeholders."""
 
     name: str
-    title: str
-    question: str
-    grain: str
-    notes: str
     sql: str
 
     @classmethod
-    def parse(cls, name: str, text: str) -> "Question":
-        """The question in the text of a file: header lines, further comment lines as notes, then one statement."""
-        lines = text.strip().splitlines()
-        start = next((i for i, line in enumerate(lines) if not line.startswith("--")), len(lines))
-        headers, notes = {}, []
-        for line in lines[:start]:
-            if found := _HEADER.fullmatch(line.rstrip()):
-                headers[found[1]] = found[2]
-            else:
-                notes.append(line.removeprefix("--").strip())
-        for header in HEADERS:
-            if header not in headers:
-                raise QuestionError(f"{name}: no line `-- {header}: …`; a file begins with {', '.join(HEADERS)}.")
-        sql = "\n".join(lines[start:]).strip()
-        if not sql or ";" in sql:
-            raise QuestionError(f"{name}: a file holds exactly one statement, and no semicolon.")
-        for line in text.splitlines():
+    def parse(cls, place: str, description: str, sql: str) -> "Question":
+        """Return the question in the texts of its two files. `place` is their path without the ending."""
+        name = place.rpartition("/")[2]
+        if not _NAME.fullmatch(name):
+            # Athena allows no hyphen in the name of a prepared statement.
+            raise QuestionError(f"{place}: a question's name consists of a-z, 0-9 and _, and begins with no digit.")
+        described = _describe(f"{place}.yaml", description)
+        question = cls(name=name, sql=sql.strip(), **dict(described))
+        question._check_sql(f"{place}.sql", f"{place}.yaml")
+        return question
+
+    def _check_sql(self, sql_file: str, yaml_file: str) -> None:
+        if not re.sub(r"--.*", "", self.sql).strip() or ";" in self.sql:
+            raise QuestionError(f"{sql_file}: a file holds exactly one statement, and no semicolon.")
+        for line in self.sql.splitlines():
             # An engine does not count a `?` in a comment as a parameter: all later values would shift by one.
             if _PLACEHOLDER.search(line.partition("--")[2]):
-                raise QuestionError(f"{name}: placeholder in a comment ({line.strip()}); name it without ${{}}.")
-        for placeholder in _PLACEHOLDER.findall(sql):
-            if placeholder not in PARAMETERS:
-                raise QuestionError(f"{name}: unknown placeholder ${{{placeholder}}}; known: {', '.join(PARAMETERS)}.")
-        return cls(name=name, notes=" ".join(notes), sql=sql, **headers)
+                raise QuestionError(f"{sql_file}: placeholder in a comment ({line.strip()}); name it without ${{}}.")
+        used = _PLACEHOLDER.findall(self.sql)
+        for placeholder in used:
+            if placeholder not in self.parameters:
+                raise QuestionError(
+                    f"{sql_file}: unknown placeholder ${{{placeholder}}}; "
+                    f"parameters of {yaml_file}: {', '.join(self.parameters) or 'none'}."
+                )
+        for name in self.parameters:
+            if name not in used:
+                raise QuestionError(f"{yaml_file}: parameters.{name}: the SQL has no ${{{name}}}; use it or remove it.")
 
-    def bind(self, parameters: Mapping[str, str | int | date]) -> tuple[str, list[str | int]]:
-        """The statement with `?` for each placeholder, and the values in order of appearance, repeated as they are.
+    def bind(self, parameters: Mapping[str, Value | None]) -> tuple[str, list[str | int]]:
+        """Return the statement with `?` for each placeholder, and the values in the order of the placeholders.
 
-        Dates become strings: both engines take `'2019-10-01'` in EXECUTE … USING, and the SQL casts it.
+        A value that is missing or None is the default. Dates become strings: both engines take `'2019-10-01'` in
+        EXECUTE … USING, and the SQL casts it.
         """
         values: list[str | int] = []
 
         def take(placeholder: re.Match[str]) -> str:
-            if placeholder[1] not in parameters:
-                raise QuestionError(f"{self.name}: no value for {placeholder[1]}; given: {', '.join(parameters)}.")
-            value = parameters[placeholder[1]]
+            value = self._value(placeholder[1], parameters)
             values.append(value.isoformat() if isinstance(value, date) else value)
             return "?"
 
         return _PLACEHOLDER.sub(take, self.sql), values
 
+    def _value(self, name: str, parameters: Mapping[str, Value | None]) -> Value:
+        parameter = self.parameters[name]
+        value = parameters.get(name)
+        if value is None:
+            value = parameter.default
+        if value is None:
+            raise QuestionError(f"{self.name}: no value for {name}; given: {', '.join(parameters)}.")
+        if not parameter.accepts(value):
+            raise QuestionError(f"{self.name}: {name} is {value!r}; it must be of type {parameter.type}.")
+        return value
+
 
 def all_questions(folder: Path = SQL_FOLDER) -> list[Question]:
-    """Every question of the folder, by name."""
-    return [Question.parse(path.stem, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.sql"))]
+    """Return every question of the folder, by name."""
+    files = {path.stem for ending in ("sql", "yaml") for path in folder.glob(f"*.{ending}")}
+    return [_read(folder / name) for name in sorted(files)]
+
+
+def in_reading_order(questions: list[Question]) -> list[Question]:
+    """Return the questions in the order of the report: by position, those without one last, then by name."""
+    return sorted(questions, key=reading_order)
+
+
+def reading_order(question: Question) -> tuple[bool, int, str]:
+    """Return the key that sorts questions in the order of the report."""
+    return question.position is None, question.position or 0, question.name
+
+
+def _read(path: Path) -> Question:
+    place = (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
+    texts = {}
+    for ending in ("yaml", "sql"):
+        file = path.with_name(f"{path.name}.{ending}")
+        if not file.is_file():
+            raise QuestionError(f"{place}.{ending} is missing: a question is a .sql and a .yaml file.")
+        texts[ending] = file.read_text(encoding="utf-8")
+    return Question.parse(place, texts["yaml"], texts["sql"])
+
+
+def _describe(file: str, text: str) -> Description:
+    try:
+        data: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise QuestionError(f"{file}: this is not YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise QuestionError(f"{file}: the file must hold fields such as `title: …`; it holds {data!r}.")
+    try:
+        description = Description.model_validate(data)
+    except pydantic.ValidationError as error:
+        raise QuestionError("\n".join(_sentence(file, fault) for fault in error.errors())) from None
+    if found := list(faults(description)):
+        raise QuestionError("\n".join(f"{file}: {field}: {fault}" for field, fault in found))
+    return description
+
+
+def _sentence(file: str, fault: Any) -> str:
+    path = [str(part) for part in fault["loc"]]
+    if len(path) > 2 and path[0] == "chart":
+        del path[1]  # pydantic's name of the chart's kind, which is no field of the file
+    return f"{file}: {'.'.join(path)}: {fault['msg'].removeprefix('Value error, ')}"

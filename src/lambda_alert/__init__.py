@@ -1,1 +1,1 @@
-"""The function `ecomm-detect-high-event-volume`: stream 2 → incidents, metrics and notices."""
+"""The Lambda function behind stream 2: alerts become incidents, notices and metrics."""

@@ -1,4 +1,4 @@
-"""One alert of stream 2: a wire record in, an `Alert` out. The shape is `contracts/alert.json`."""
+"""Alerts of stream 2: read and validate a wire record. Its shape is `contracts/alert.json`."""
 
 import json
 import re
@@ -12,7 +12,7 @@ MIN_BIGINT, MAX_BIGINT = -(2**63), 2**63 - 1
 _RULE = re.compile("[a-z][a-z0-9_]{0,49}")
 _SUBJECT = re.compile("site|(?:user|product)#(0|-?[1-9][0-9]{0,18})")
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
-_WANTED = {str: "a string", int: "a whole number"}
+_EXPECTED: dict[Any, str] = {str: "a string", int: "a whole number"}
 
 
 class MalformedAlert(ValueError):
@@ -21,7 +21,7 @@ class MalformedAlert(ValueError):
 
 @dataclass(frozen=True)
 class Alert:
-    """A finding of a rule, valid by the contract. Constructing an invalid one raises MalformedAlert."""
+    """A finding of a rule that follows the contract. Constructing an invalid one raises MalformedAlert."""
 
     alert_id: str
     rule: str
@@ -35,8 +35,8 @@ class Alert:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if type(value) is not field.type:  # isinstance would take true for a number
-                raise MalformedAlert(f"{field.name} is {shown(value)}, expected {_WANTED[field.type]}")
+            if type(value) is not field.type:  # isinstance would accept true as a number
+                raise MalformedAlert(f"{field.name} is {shown(value)}, expected {_EXPECTED[field.type]}")
             if field.type is int and not MIN_BIGINT <= value <= MAX_BIGINT:
                 raise MalformedAlert(f"{field.name} is {shown(value)}, expected a signed 64-bit number")
         if not _RULE.fullmatch(self.rule):
@@ -54,32 +54,32 @@ class Alert:
         count = f"num_actions_per_watermark {self.num_actions_per_watermark}"
         if self.num_actions_per_watermark <= self.threshold:
             raise MalformedAlert(f"{count} does not exceed threshold {self.threshold}")
-        # Binary digits of the whole quotient: one more each time the count doubles, without a logarithm's rounding.
+        # The number of binary digits is one more each time the count doubles, without the rounding of a logarithm.
         expected_level = (self.num_actions_per_watermark // (self.threshold + 1)).bit_length()
         if self.level != expected_level:
             raise MalformedAlert(
                 f"level is {self.level}, expected {expected_level} for {count} above threshold {self.threshold}"
             )
-        # Repeats are recognised by this id alone, so an id that says something else would swallow other alerts.
+        # Repeats are recognised by this id alone: an alert with another alert's id would be dropped as its repeat.
         expected_id = f"{self.rule}:{self.subject}:{self.window_end_at}"
         if self.alert_id != expected_id:
             raise MalformedAlert(f"alert_id is {shown(self.alert_id)}, expected {expected_id}")
 
     @property
     def window_s(self) -> float:
-        """Length of the window in seconds of event time."""
+        """Return the length of the window in seconds of event time."""
         start_at = instant("window_start_at", self.window_start_at)
         return (instant("window_end_at", self.window_end_at) - start_at).total_seconds()
 
 
 def parse(payload: bytes) -> Alert:
-    """The alert that a wire record holds. Raises MalformedAlert.
+    """Return the alert in a wire record. Raise MalformedAlert if there is none.
 
-    Unknown fields are ignored, so that the detector may be deployed with a new one before this function is.
+    Unknown fields are ignored, so that a detector that writes a new one can be deployed before this function.
     """
     try:
         record = json.loads(payload.decode())
-    except (ValueError, RecursionError) as error:  # RecursionError: a record of many brackets
+    except (ValueError, RecursionError) as error:  # RecursionError: many nested brackets
         raise MalformedAlert(f"not JSON in UTF-8: {error}") from None
     if not isinstance(record, dict):
         raise MalformedAlert(f"{shown(record)} is not a JSON object")
@@ -90,7 +90,7 @@ def parse(payload: bytes) -> Alert:
 
 
 def iso(at: datetime) -> str:
-    """The instant as the contracts write it, in UTC: `2019-10-01T00:00:00.000Z`."""
+    """Return the instant as the contracts write it, in UTC: `2019-10-01T00:00:00.000Z`."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -100,7 +100,7 @@ def _is_subject(text: str) -> bool:
 
 
 def instant(name: str, text: Any) -> datetime:
-    """The instant that the field `name` holds, written as by `iso`. Raises MalformedAlert."""
+    """Return the instant in the text, which is written as by `iso`. Raise MalformedAlert for the field `name`."""
     try:
         if isinstance(text, str) and _INSTANT.fullmatch(text):
             return datetime.fromisoformat(text)
@@ -110,6 +110,6 @@ def instant(name: str, text: Any) -> datetime:
 
 
 def shown(value: Any) -> str:
-    """The value for a message, cut off if it is long."""
+    """Return the value as JSON for a message, cut off after 100 characters."""
     text = json.dumps(value)
     return text if len(text) <= 100 else text[:97] + "..."

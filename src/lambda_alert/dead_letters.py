@@ -1,6 +1,7 @@
-"""Dead letters: records that are no alerts and no tallies, kept in the failure queue with the reason and their place.
+"""Dead letters: records that are neither alert nor tally, in the failure queue with the reason and their position.
 
-The queue's other messages come from Lambda itself, about batches it gave up: those say where the records are, not what.
+Lambda itself puts other messages into the queue, about batches that failed too often: they hold the records' position
+in the stream, but not the records.
 """
 
 import json
@@ -10,16 +11,16 @@ from typing import Any
 from lambda_alert.alert import iso
 from lambda_alert.records import UserRecord
 
-# An alert has 250 bytes. JSON's escapes make at most six of one, and a queue takes 262,144 by default:
+# An alert has about 250 bytes. JSON escapes turn a byte into six at most, and a queue accepts 262,144 by default:
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 MAX_PAYLOAD_BYTES = 40_000
 
 
 def letter(record: UserRecord, reason: str) -> str:
-    """The message: a JSON object, all ASCII because SQS refuses some characters.
+    """Return the message: a JSON object, in ASCII because SQS refuses some characters.
 
-    A payload that is not UTF-8 is in base64; of a giant one only the start is kept, the rest is in the stream at
-    `sequence_number` until its retention ends.
+    A payload that is not UTF-8 is in base64. Only the start of a large one is kept; the whole record is in the stream
+    at `sequence_number` until its retention ends.
     """
     kept = record.payload[:MAX_PAYLOAD_BYTES]
     try:
@@ -50,5 +51,5 @@ class DeadLetters:
         self._queue_url = queue_url
 
     def send(self, record: UserRecord, reason: str) -> None:
-        """None; the queue has the record."""
+        """Put the record into the queue."""
         self._sqs.send_message(QueueUrl=self._queue_url, MessageBody=letter(record, reason))

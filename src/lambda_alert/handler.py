@@ -1,23 +1,24 @@
-"""The Lambda function: a batch of stream 2 in, the records to be retried out.
+"""The Lambda function: takes a batch of stream 2, returns the records to retry.
 
     stream 2 → unpack → parse → incident recorded → notice sent → metric logged → incident marked notified
                           ├ tally of unjudged events → metric logged
                           └ neither → failure queue
 
-**Once in effect.** An alert may come twice: Lambda repeats batches, Flink repeats after a restart. Its id is the
-incident's key, and an incident that is marked notified is left alone: no second item, message or metric. A call that
-broke off in between left it unmarked, and the retry does the rest. If it broke off after the notice and before the
-mark, the notice, and perhaps the metric, comes again: that window is one DynamoDB call long, and marking first would
-lose alerts in it. Both copies carry the same `alert_id`. Of tallies nothing is remembered: one that comes twice counts
-twice. They say whether events go unjudged, and about how many; the events themselves are in the lake.
+**Exactly one effect.** An alert may come twice: Lambda repeats batches, and Flink repeats alerts after a restart. The
+alert's id is the key of the incident. Once the incident is marked notified, a repeat changes nothing: no second item,
+message or metric. If a call breaks off before that mark, the retry does the rest. If it breaks off between the notice
+and the mark, the notice, and perhaps the metric, comes again. That gap is one DynamoDB call long, and marking first
+would lose alerts in it. Both copies of the notice have the same `alert_id`.
+Tallies are not remembered: one that comes twice counts twice. They show whether events go unjudged, and about how many.
+The events themselves are in the lake.
 
-**One at a time.** There is no lock against two calls with the same alert. Stream 2 is keyed by subject, and Lambda
-never works on two records of one partition key at once, whatever the parallelization factor.
+**No concurrent calls for one alert.** So there is no lock. Stream 2 is partitioned by subject, and Lambda never
+processes two records of one partition key at once, whatever the parallelization factor.
 
-**Failures.** Lambda retries from the lowest sequence number reported, with everything behind it. What is behind is
-worked on all the same: a repeat costs one conditional write, while waiting would let one stubborn alert hold up, and
-after the last retry take along, the alerts of other subjects. So a record that is no alert may reach the failure queue
-more than once if it stands behind a failure; its sequence number and position tell.
+**Failures.** Lambda retries everything from the lowest sequence number that is reported. The records behind a failed
+one are processed all the same: repeating them costs one conditional write each. Waiting would let one failing alert
+delay the alerts of other subjects, and lose them after the last retry. So a record that is neither alert nor tally may
+reach the failure queue more than once if it is behind a failure. Its sequence number and position show that.
 https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html
 """
 
@@ -42,19 +43,19 @@ from lambda_alert.notices import Notices
 from lambda_alert.records import UserRecord, unpack
 from lambda_alert.tally import MalformedTally
 
-# A call fails of itself after at most 2 x (1 + 3) s and a short pause between. That is below the reserve, so that an
-# outage is reported record by record before Lambda's own timeout fails the batch as a whole.
+# An AWS call fails after at most 2 x (1 + 3) s and a short pause between. That is below the reserve: an outage is
+# reported record by record, before Lambda's own timeout fails the whole batch.
 CLIENT_CONFIG = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
 RESERVE_MS = 10_000
 
 
 def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """Lambda's partial batch response: the sequence numbers of the records to be retried."""
+    """Handle a batch. Return Lambda's partial batch response: the sequence numbers of the records to retry."""
     return _responder().respond(event["Records"], context.get_remaining_time_in_millis)
 
 
 class Responder:
-    """What is done about alerts and tallies. Clients, clock and log are passed in."""
+    """What turns alerts and tallies into incidents, notices and metrics. Clients, clock and log are passed in."""
 
     def __init__(
         self,
@@ -73,25 +74,25 @@ class Responder:
         self._log = log
 
     def respond(self, records: Sequence[Mapping[str, Any]], remaining_ms: Callable[[], int]) -> dict[str, Any]:
-        """Lambda's partial batch response to the event's records."""
-        failed: dict[str, None] = {}  # sequence numbers in their order, each once
+        """Handle the records. Return Lambda's partial batch response."""
+        failed: dict[str, None] = {}  # an ordered set of sequence numbers
         for number, record in enumerate(chain.from_iterable(map(unpack, records))):
-            # The first is always tried, else a short timeout would mean no progress at all.
+            # The first record is always tried: otherwise a short timeout would mean no progress at all.
             if number and remaining_ms() < RESERVE_MS:
                 self._log_line("WARNING", "out of time: left for the next call", record)
                 failed[record.sequence_number] = None
                 break
             try:
                 self._settle(record)
-            except Exception as error:  # whatever it is, it must not keep the other alerts from being handled
-                # This error alone: format_exc would add the MalformedAlert behind it, which quotes the record.
+            except Exception as error:  # no error may stop the other alerts
+                # Not format_exc: it would add the MalformedAlert before this error, which quotes the record.
                 trace = "".join(traceback.format_tb(error.__traceback__))
                 self._log_line("ERROR", "failed: to be retried", record, error=repr(error), trace=trace)
                 failed[record.sequence_number] = None
         return {"batchItemFailures": [{"itemIdentifier": sequence_number} for sequence_number in failed]}
 
     def _settle(self, record: UserRecord) -> None:
-        """None; the record needs no further attention. Any error means that it does."""
+        """Handle one record to the end. Any error means that it must be retried."""
         values = self._values
         try:
             if unjudged := tally.parse(record.payload):
@@ -112,17 +113,19 @@ class Responder:
         self._log_line("INFO", "alert notified", record, alert_id=alert.alert_id)
 
     def _log_line(self, level: str, message: str, record: UserRecord, **more: str) -> None:
-        """None; a line of JSON is logged, with ids and places but never a payload, which is a customer's."""
+        """Log a line of JSON with ids and positions, never a payload: that is customer data."""
         place = {"shard_id": record.shard_id, "sequence_number": record.sequence_number, "position": record.position}
         self._log(json.dumps({"level": level, "message": message, **place, **more}))
 
 
 @cache
 def _responder() -> Responder:
-    """The responder of this execution environment, made at its first call so that importing needs no AWS."""
+    """Return the responder of this execution environment. The first call makes it, so importing needs no AWS."""
     return Responder(
         settings.read(os.environ),
-        *(boto3.client(service, config=CLIENT_CONFIG) for service in ("dynamodb", "sns", "sqs")),
+        dynamodb=boto3.client("dynamodb", config=CLIENT_CONFIG),
+        sns=boto3.client("sns", config=CLIENT_CONFIG),
+        sqs=boto3.client("sqs", config=CLIENT_CONFIG),
         now=lambda: datetime.now(UTC),
         log=lambda line: print(line, flush=True),
     )

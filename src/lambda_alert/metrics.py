@@ -1,7 +1,7 @@
 """Metrics: one log line in CloudWatch's embedded metric format per alert notified and per tally.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
-CloudWatch makes the metric from the function's log: no API call that could fail, be throttled or cost time.
+CloudWatch makes the metric from the function's log, so no API call can fail, be throttled or take time.
 """
 
 import json
@@ -13,19 +13,19 @@ from lambda_alert.tally import Tally
 
 
 def emf_line(alert: Alert, namespace: str, metric: str, now: datetime) -> str:
-    """The line to be printed, alone on its line. The metric's value is what the rule counted.
+    """Return the log line for an alert. The metric's value is what the rule counted.
 
-    So the statistic SampleCount counts alerts, Maximum shows the worst and Sum the volume, each by the dimension
-    `rule`. Every value of a dimension is a metric on the bill: subject, level and alert are mere properties, found in
-    the log.
-    The time is now and not the window's: CloudWatch refuses what is older than 14 days, and a replay's events are.
+    So the statistic SampleCount counts alerts, Maximum shows the highest count and Sum the total, by the dimension
+    `rule`. AWS charges for each value of a dimension. So subject, level and alert id are properties, to be found in the
+    log.
+    The time is now, not the window's: CloudWatch refuses data older than 14 days, such as a replay's events.
     """
     more = {"subject": alert.subject, "level": alert.level, "alert_id": alert.alert_id}
     return _line(namespace, metric, alert.num_actions_per_watermark, now, {"rule": alert.rule}, more)
 
 
 def tally_line(tally: Tally, namespace: str, metric: str, now: datetime) -> str:
-    """The line to be printed, alone on its line. The statistic Sum counts events, by the dimension `reason`."""
+    """Return the log line for a tally. The statistic Sum counts events, by the dimension `reason`."""
     return _line(namespace, metric, tally.event_count, now, {"reason": tally.reason}, {"counted_at": tally.counted_at})
 
 

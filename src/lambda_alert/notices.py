@@ -1,29 +1,48 @@
-"""Notices: what a person in operations reads when a rule has fired, and the same for programs, through SNS."""
+"""Notices: what people in operations read when a rule has found something, and the same for programs, through SNS."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from lambda_alert.alert import Alert, iso
+from lambda_alert.rules import RULES, Rule
 
-MAX_SUBJECT_LENGTH = 100  # ASCII: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+MAX_SUBJECT_LENGTH = 100  # and ASCII only: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+
+# Of a rule that is not in the rulebook, such as one that was removed while its last alerts were on their way.
+DEFAULT_RESPONSE = (
+    "If it was a bot, block it at the shop's edge.",
+    "If it was a shopper, raise the threshold.",
+)
 
 
-def subject(alert: Alert) -> str:
-    """One line: subject of the email, text of an SMS. What was counted differs by rule, so the rule's name says it."""
+def subject(alert: Alert, rules: Mapping[str, Rule] = RULES) -> str:
+    """Return one line: the subject of the email and the text of an SMS.
+
+    Rules count different things (actions, products, sessions), so the line says how many, and the rule's title what.
+    """
+    title = alert.rule
+    if rule := rules.get(alert.rule):
+        title = f"[{rule.severity}] {rule.title}"
     text = (
-        f"{alert.rule}, level {alert.level}: {_name(alert)}, {alert.num_actions_per_watermark} in {alert.window_s:g} s "
+        f"{title}, level {alert.level}: {_name(alert)}, {alert.num_actions_per_watermark} in {alert.window_s:g} s "
         f"(allowed: {alert.threshold})"
     )
-    return text[:MAX_SUBJECT_LENGTH]
+    return text.encode("ascii", "replace").decode()[:MAX_SUBJECT_LENGTH]
 
 
-def body(alert: Alert, detected_at: datetime, table: str) -> str:
-    """The email: what, who, when, and what to do next."""
+def body(alert: Alert, detected_at: datetime, table: str, rules: Mapping[str, Rule] = RULES) -> str:
+    """Return the email: what happened, who did it, when, and what to do next."""
+    rule = rules.get(alert.rule)
+    heading = f"{rule.title} (severity: {rule.severity})\n\n" if rule else ""
+    counted = f"{alert.num_actions_per_watermark} within {alert.window_s:g} seconds for {_name(alert)}"
+    response = enumerate(rule.response if rule else DEFAULT_RESPONSE, 3)
+    steps = "\n".join(f"{number}. {step}" for number, step in response)
     return f"""\
-Rule "{alert.rule}" counted {alert.num_actions_per_watermark} within {alert.window_s:g} seconds for {_name(alert)}.
-It allows {alert.threshold}. This is level {alert.level}; level 1 begins above that, the next at each doubling.
+{heading}Rule "{alert.rule}" counted {counted}.
+It allows {alert.threshold}. This is level {alert.level}: level 1 begins above that, the next at each doubling.
 
 When it happened (event time, UTC)
   after {alert.window_start_at}
@@ -41,33 +60,36 @@ What to do next
      where {_sql_condition(alert)}event_at > timestamp '{_sql_time(alert.window_start_at)}'
        and event_at <= timestamp '{_sql_time(alert.window_end_at)}'
      order by event_at
-3. Bots: block them at the shop's edge. Shoppers: raise the threshold of rule "{alert.rule}".
+{steps}
 """
 
 
-def publication(alert: Alert, detected_at: datetime, table: str) -> dict[str, Any]:
-    """The arguments of SNS Publish beside the topic: text for people, JSON for programs, attributes to filter by.
+def publication(alert: Alert, detected_at: datetime, table: str, rules: Mapping[str, Rule] = RULES) -> dict[str, Any]:
+    """Return the arguments of SNS Publish except the topic: text for people, JSON for programs, attributes for filters.
 
     The JSON is the alert as in stream 2 plus `detected_at`. `alert_id` tells a repeat from a new alert.
     """
-    for_people = body(alert, detected_at, table)
+    for_people = body(alert, detected_at, table, rules)
     for_programs = json.dumps({**asdict(alert), "detected_at": iso(detected_at)})
+    attributes = {
+        "alert_id": {"DataType": "String", "StringValue": alert.alert_id},
+        "rule": {"DataType": "String", "StringValue": alert.rule},
+        "subject": {"DataType": "String", "StringValue": alert.subject},
+        "level": {"DataType": "Number", "StringValue": str(alert.level)},  # {"numeric": [">=", 2]} in a filter
+    }
+    if rule := rules.get(alert.rule):
+        attributes["severity"] = {"DataType": "String", "StringValue": rule.severity}
     return {
-        "Subject": subject(alert),
+        "Subject": subject(alert, rules),
         "MessageStructure": "json",
         "Message": json.dumps(
             {
                 "default": for_people,
-                "sms": subject(alert),
+                "sms": subject(alert, rules),
                 **dict.fromkeys(("email-json", "firehose", "http", "https", "lambda", "sqs"), for_programs),
             }
         ),
-        "MessageAttributes": {
-            "alert_id": {"DataType": "String", "StringValue": alert.alert_id},
-            "rule": {"DataType": "String", "StringValue": alert.rule},
-            "subject": {"DataType": "String", "StringValue": alert.subject},
-            "level": {"DataType": "Number", "StringValue": str(alert.level)},  # {"numeric": [">=", 2]} in a filter
-        },
+        "MessageAttributes": attributes,
     }
 
 
@@ -80,7 +102,7 @@ class Notices:
         self._table = table
 
     def send(self, alert: Alert, detected_at: datetime) -> None:
-        """None; the topic has the notice."""
+        """Publish the alert's notice."""
         self._sns.publish(TopicArn=self._topic_arn, **publication(alert, detected_at, self._table))
 
 
@@ -89,7 +111,7 @@ def _name(alert: Alert) -> str:
 
 
 def _sql_condition(alert: Alert) -> str:
-    """What picks the subject's events, up to the next condition; nothing for the whole site."""
+    """Return the condition for the subject's events, up to the next condition; empty for the whole site."""
     kind, _, number = alert.subject.partition("#")
     return f"{kind}_id = {number}\n       and " if number else ""
 

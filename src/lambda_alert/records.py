@@ -1,4 +1,4 @@
-"""What Lambda hands over from Kinesis: an event's record in, the user records inside it out."""
+"""Kinesis records as Lambda gets them, and the user records inside."""
 
 from base64 import b64decode
 from collections.abc import Mapping
@@ -9,25 +9,25 @@ from typing import Any
 
 from aws_kinesis_agg import DIGEST_SIZE, MAGIC
 
-# Not `import messages_pb2`: it only finds its own imports once `deaggregator` has put their folder on sys.path.
+# Not `import messages_pb2`: its own imports work only after `deaggregator` has put their folder on sys.path.
 from aws_kinesis_agg.deaggregator import messages_pb2
 from google.protobuf.message import DecodeError
 
 
 @dataclass(frozen=True)
 class UserRecord:
-    """One record as its producer meant it, and where in the stream it lies."""
+    """One record as its producer wrote it, and its position in the stream."""
 
     payload: bytes
     stream_arn: str
     shard_id: str
-    sequence_number: str  # of the Kinesis record: all that Lambda can retry
-    position: int  # within the Kinesis record: not 0 only if the producer aggregated
+    sequence_number: str  # of the Kinesis record, the unit that Lambda retries
+    position: int  # within the Kinesis record: 0 unless the producer aggregates
     arrived_at: datetime
 
 
 def unpack(record: Mapping[str, Any]) -> list[UserRecord]:
-    """The user records of one Kinesis record: several if the KPL aggregated them, else the record itself."""
+    """Return the user records of a Kinesis record: several if the KPL aggregated them, otherwise the record itself."""
     kinesis = record["kinesis"]
     return [
         UserRecord(
@@ -43,10 +43,10 @@ def unpack(record: Mapping[str, Any]) -> list[UserRecord]:
 
 
 def _payloads(data: bytes) -> list[bytes]:
-    """The payloads in the data of a Kinesis record; what only looks like an aggregate is returned as it is.
+    """Return the payloads in the data of a Kinesis record. Data that only looks like an aggregate is one payload.
 
-    Not aws_kinesis_agg's own deaggregator: at an entry without a valid key it prints the customer's data and drops the
-    rest of the aggregate. The keys are of no interest here.
+    This does not use the deaggregator of aws_kinesis_agg: at an entry without a valid key, that prints the customer's
+    data and drops the rest of the aggregate. Keys are not needed here.
     https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md
     """
     body, digest = data[len(MAGIC) : -DIGEST_SIZE], data[-DIGEST_SIZE:]

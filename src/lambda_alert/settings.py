@@ -1,4 +1,4 @@
-"""Settings: the function's environment variables, read once."""
+"""Settings of the function, from environment variables."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ DEFAULT_RETENTION_DAYS = 365
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says; the first six have the environment variables' names."""
+    """The settings. Each has the name of its environment variable."""
 
     cloudwatch_metric: str
     cloudwatch_unjudged_metric: str
@@ -20,7 +20,7 @@ class Settings:
 
 
 def read(environment: Mapping[str, str]) -> Settings:
-    """The settings. Raises ValueError that names every variable that is missing or wrong."""
+    """Return the settings. Raise ValueError that names the variables that are missing or wrong."""
     names = [name for name in Settings.__dataclass_fields__ if name != "incident_retention_days"]
     missing = [name for name in names if not environment.get(name)]
     if missing:

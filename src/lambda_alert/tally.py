@@ -1,4 +1,4 @@
-"""A tally of stream 2: how many events the rules did not judge, and why. The shape is `contracts/unjudged.json`."""
+"""Tallies of stream 2: counts of unjudged events by reason. Their shape is `contracts/unjudged.json`."""
 
 import json
 from dataclasses import dataclass, fields
@@ -14,7 +14,7 @@ class MalformedTally(ValueError):
 
 @dataclass(frozen=True)
 class Tally:
-    """Events left out for one reason, valid by the contract. Constructing an invalid one raises MalformedTally."""
+    """The count of unjudged events of one reason. Constructing an invalid one raises MalformedTally."""
 
     reason: str
     counted_at: str
@@ -32,13 +32,13 @@ class Tally:
 
 
 def parse(payload: bytes) -> Tally | None:
-    """The tally that a wire record holds; None if it holds something else, as an alert. Raises MalformedTally.
+    """Return the tally in a wire record; None if the record is something else. Raise MalformedTally if it is invalid.
 
-    What has a `reason` and no `alert_id` is a tally. Unknown fields are ignored, as they are of alerts.
+    A record with a `reason` and without an `alert_id` is a tally. Unknown fields are ignored, as in alerts.
     """
     try:
         record = json.loads(payload.decode())
-    except (ValueError, RecursionError):  # what is wrong with it is said when it is read as an alert
+    except (ValueError, RecursionError):  # the parser of alerts says what is wrong
         return None
     if not isinstance(record, dict) or "alert_id" in record or "reason" not in record:
         return None

@@ -1,4 +1,4 @@
-"""What has arrived where: each number counted at its own place, none derived from another."""
+"""What has arrived where. Each number is counted in its own place; none is derived from another."""
 
 import gzip
 import json
@@ -6,71 +6,75 @@ import uuid
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-
-import boto3
+from typing import Any
 
 from insights.engines import Engine
 from lambda_alert import tally
 from local_cloud.pollers.firehose import user_records
 from local_cloud.pollers.shards import list_shards, read_all
-from local_cloud.stack import Stack, wait_for
+from local_cloud.stack import Stack
+from local_cloud.waiting import wait_for
+from simulator.traffic.event import event_id
+
+# A client of boto3, for the service that its name says.
+Client = Any
 
 
-def records(stream: str) -> int:
-    """Returns how many records a Kinesis stream holds; those that a producer packed into one are counted one by one."""
-    return sum(len(user_records(record["Data"])) for record in read_all(stream))
+def records(kinesis: Client, stream: str) -> int:
+    """Return how many records a stream holds. Records that a producer packed into one are counted one by one."""
+    return sum(len(user_records(record["Data"])) for record in read_all(kinesis, stream))
 
 
-def alerts(stream: str) -> list[dict]:
-    """Returns the alerts in stream 2, as they stand there; its other records are tallies of unjudged events."""
-    found = (json.loads(record["Data"]) for record in read_all(stream))
+def alerts(kinesis: Client, stream: str) -> list[dict]:
+    """Return the alerts in stream 2. Its other records are tallies of unjudged events."""
+    found = (json.loads(record["Data"]) for record in read_all(kinesis, stream))
     return [one for one in found if "alert_id" in one]
 
 
-def last_positions(stream: str) -> dict[str, str]:
-    """Returns the sequence number of the last record of each shard that holds records."""
-    return {record["ShardId"]: record["SequenceNumber"] for record in read_all(stream)}
+def last_positions(kinesis: Client, stream: str) -> dict[str, str]:
+    """Return the sequence number of the last record of each shard that holds records."""
+    return {record["ShardId"]: record["SequenceNumber"] for record in read_all(kinesis, stream)}
 
 
-def closed_shards(stream: str) -> list[str]:
-    """Returns the shards that were split or merged: nothing comes after what they hold."""
-    shards = list_shards(boto3.client("kinesis"), stream)
+def closed_shards(kinesis: Client, stream: str) -> list[str]:
+    """Return the shards that were split or merged. They get no further records."""
+    shards = list_shards(kinesis, stream)
     return [shard["ShardId"] for shard in shards if "EndingSequenceNumber" in shard["SequenceNumberRange"]]
 
 
 class RawEvents:
-    """The lines in the raw bucket; an object is read once."""
+    """The lines in the raw bucket. Each object is read once."""
 
-    def __init__(self, bucket: str):
-        self.bucket = bucket
+    def __init__(self, s3: Client, bucket: str):
+        self.s3, self.bucket = s3, bucket
         self.lines: dict[str, int] = {}
 
     def count(self) -> int:
-        """Returns how many lines the objects under events/ hold now."""
-        s3 = boto3.client("s3")
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix="events/"):
+        """Return how many lines the objects under events/ hold now."""
+        for page in self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix="events/"):
             for entry in page.get("Contents", []):
                 if entry["Key"] not in self.lines:
-                    body = s3.get_object(Bucket=self.bucket, Key=entry["Key"])["Body"].read()
+                    body = self.s3.get_object(Bucket=self.bucket, Key=entry["Key"])["Body"].read()
                     self.lines[entry["Key"]] = gzip.decompress(body).count(b"\n")
         return sum(self.lines.values())
 
 
 class Notices:
-    """A queue subscribed to the topic, as an operator's would be."""
+    """The notices that the topic sends from now on. A queue subscribes to it, as an operator's queue would."""
 
-    def __init__(self, topic_arn: str):
-        self.sqs = boto3.client("sqs")
+    def __init__(self, stack: Stack):
+        self.sqs = stack.client("sqs")
         self.url = self.sqs.create_queue(QueueName=f"notices-{uuid.uuid4()}")["QueueUrl"]
         attributes = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])["Attributes"]
-        boto3.client("sns").subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=attributes["QueueArn"])
+        topic_arn = stack.outputs()["incident_topic_arn"]
+        stack.client("sns").subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=attributes["QueueArn"])
         self.messages: list[dict] = []
 
     def receive(self) -> list[dict]:
-        """Returns every message so far: the alerts as the topic hands them to programs."""
+        """Return all notices so far, in the form for programs."""
         while True:
-            answer = self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
-            batch = answer.get("Messages", [])
+            reply = self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+            batch = reply.get("Messages", [])
             if not batch:
                 return self.messages
             for message in batch:
@@ -78,13 +82,14 @@ class Notices:
                 self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
 
     def count(self) -> int:
-        """Returns how many messages came."""
+        """Return how many notices have come so far."""
         return len(self.receive())
 
 
-def wait_until_handled(stack: Stack, outputs: dict[str, str], timeout_s: float = 120) -> None:
-    """Returns when the alert function has dealt with every record that stream 2 holds now."""
-    last = last_positions(outputs["alert_stream_name"])
+def wait_until_handled(stack: Stack, timeout_s: float = 120) -> None:
+    """Return when the alert function has handled all records that stream 2 holds now."""
+    outputs = stack.outputs()
+    last = last_positions(stack.client("kinesis"), outputs["alert_stream_name"])
     file = stack.directory / "event_source_mapping" / f"{outputs['alert_function_name']}.json"
 
     def handled() -> bool:
@@ -94,25 +99,26 @@ def wait_until_handled(stack: Stack, outputs: dict[str, str], timeout_s: float =
     wait_for(handled, f"the alert function, see {stack.log('event_source_mapping')}", timeout_s)
 
 
-def incidents(table: str) -> list[dict[str, str]]:
-    """Returns all incidents of the table, their values as text."""
-    pages = boto3.client("dynamodb").get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+def incidents(dynamodb: Client, table: str) -> list[dict[str, str]]:
+    """Return all incidents of the table. Their values are text."""
+    pages = dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
     items = [item for page in pages for item in page["Items"]]
     return [{name: next(iter(value.values())) for name, value in item.items()} for item in items]
 
 
-def unjudged(stream: str) -> Counter[str]:
-    """Returns how many events the rules did not judge, by reason, as the tallies in stream 2 say."""
+def unjudged(kinesis: Client, stream: str) -> Counter[str]:
+    """Return the number of unjudged events by reason: the sum of the tallies in stream 2."""
     sums: Counter[str] = Counter()
-    for record in read_all(stream):
+    for record in read_all(kinesis, stream):
         if found := tally.parse(record["Data"]):
             sums[found.reason] += found.event_count
     return sums
 
 
-def metric_sums(outputs: dict[str, str], output: str, dimension: str, since: datetime) -> dict[str, float]:
-    """Returns the sum of a metric, whose name is an output, since then, by the values of its dimension."""
-    cloudwatch, name = boto3.client("cloudwatch"), outputs[output]
+def metric_sums(stack: Stack, output: str, dimension: str, since: datetime) -> dict[str, float]:
+    """Return the sums of a metric since then, by the values of a dimension. `output` is Terraform's, with its name."""
+    cloudwatch, outputs = stack.client("cloudwatch"), stack.outputs()
+    name = outputs[output]
     sums = {}
     for metric in cloudwatch.list_metrics(Namespace=outputs["metric_namespace"], MetricName=name)["Metrics"]:
         points = cloudwatch.get_metric_statistics(
@@ -130,7 +136,7 @@ def metric_sums(outputs: dict[str, str], output: str, dimension: str, since: dat
 
 
 def lake(engine: Engine) -> dict[str, int]:
-    """Returns the rows of the curated and the quarantine table, and the duplicates that the runs recognised."""
+    """Return the rows of the curated and of the quarantine table, and the duplicates that the runs have found."""
     questions = {
         "curated_rows": "select count(*) from curated_events",
         "duplicate_rows": "select coalesce(sum(duplicate_rows), 0) from etl_runs",
@@ -140,14 +146,12 @@ def lake(engine: Engine) -> dict[str, int]:
 
 
 def missing(engine: Engine, ledger: Path) -> int:
-    """Returns how many of the events that were sent, by the sender's ledger, are in no table."""
-    from simulator.traffic.event import event_id
-
+    """Return how many of the events that were sent, according to the sender's ledger, are in no table."""
     sent = set(ledger.read_text().split())
     sent.difference_update(row[0] for row in engine.query("select event_id from curated_events", [])[1])
     for (text,) in engine.query("select record from quarantined_records", [])[1]:
         try:
             sent.discard(event_id(json.loads(text)))
         except (ValueError, TypeError, KeyError):
-            continue  # not an event at all: so it is none that was sent
+            continue  # not an event, so it was not sent as one
     return len(sent)

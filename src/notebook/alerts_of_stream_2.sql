@@ -1,5 +1,4 @@
--- title: Alerts, as the chart below reads them
--- Stream 2 holds tallies of unjudged events too, which have none of these columns: so they may be null here.
+-- Stream 2 also holds tallies of unjudged events, which have none of these columns. So the columns may be null here.
 create table alerts_of_stream_2 (
   alert_id      string,
   rule          string,

@@ -1,6 +1,3 @@
--- title: Alerts per minute
--- question: Which rules fire, and when?
--- grain: one row per minute (UTC) and rule with at least one alert that stream 2 still holds
 -- An alert that was delivered twice counts once. The chart follows the stream while its cell runs.
 select
   substring(cast(window_end_at as string), 1, 16) as alert_minute,

@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from detector import main as detector
-from notebook.statement import SQL_FOLDER, Statement, StatementError, all_statements
+from detector import job, rulebook
+from detector.rulebook import RulebookError
+from notebook.statement import Statement, all_statements, own_statement
 
 NAME = "sql-flink-ecomm-notebook-1"
 NOTE = Path(__file__).parents[2] / "notebooks" / f"{NAME}.zpln"
@@ -15,13 +16,13 @@ CHART_TABLE = Path(__file__).with_name("alerts_of_stream_2.sql")
 CHART = Path(__file__).with_name("alerts_per_minute.sql")
 
 REGION = "us-east-1"
-# The seed's names; terraform/modules/studio puts the deployed ones in their place.
+# The tutorial's names. terraform/modules/studio replaces them with the deployed ones.
 OPTIONS = {
     "raw_events": {
         "stream": "ecommerce-raw-user-activity-stream-1",
         "aws.region": REGION,
         "scan.stream.initpos": "LATEST",
-        # By default the notebook would take all five reads a second that a shard answers, the others' too.
+        # By default the notebook would use all five reads a second that a shard answers, and leave none to others.
         "scan.shard.getrecords.intervalmillis": "500",
     },
     "alerts": {"stream": "ecommerce-raw-user-activity-stream-2", "aws.region": REGION},
@@ -33,13 +34,13 @@ OPTIONS = {
     },
 }
 
-# Options of the detector's connector (4.3) that the Studio's (1.15) does not know: it would pass over them in silence.
+# Options of the detector's connector (4.3) that the Studio's (1.15) does not know. It would ignore them silently.
 UNKNOWN_OPTIONS = ("scan.shard-assigner",)
 
-# As at the detector, whose further options only make it faster. Without spaces and quotes both Zeppelin and Flink can
-# read them. Zeppelin forgets them at the end of a cell.
+# As in the detector, whose other options only make it faster. Zeppelin and Flink can both read them without spaces and
+# quotes. Zeppelin forgets them at the end of a cell.
 SETTINGS = {
-    option: detector.OPTIONS[option].replace(" ", "")
+    option: job.OPTIONS[option].replace(" ", "")
     for option in ("table.exec.source.idle-timeout", "table.exec.state.ttl", "table.local-time-zone")
 }
 
@@ -48,25 +49,25 @@ SQL_CELL = "%flink.ssql(type=update, parallelism=1)"
 
 INTRODUCTION = f"""## {NAME}
 
-The detector's own rules, to try by hand: made from `sql/detection` by `make notebook`. Change the files there, not this
-note.
+The detector's own rules, to try by hand. `make generate` makes this note from `sql/detection`: change the files there,
+not this note.
 
-Run the cells from top to bottom. Each holds one statement; what an earlier run left behind is dropped first. Numbers in
+Run the cells from top to bottom. Each cell holds one statement, and first drops what an earlier run created. Numbers in
 the rules are their defaults.
 
-- The cell that inserts writes to stream 2, beside the deployed detector. An alert found by both has one `alert_id`, and
-  the alert function tells of it once.
+- The cell that inserts writes to stream 2, as the deployed detector does. An alert that both find has one `alert_id`,
+  and the alert function sends one notice.
 - A cell that inserts or selects runs until you cancel it; the notebook costs money until you stop it.
 - Nothing is deployed from here: `make deploy` deploys the same files, with Flink 1.20."""
 
 
-def render_note(folder: Path = SQL_FOLDER) -> str:
-    """Returns the note as the text of a .zpln file. Same files, same bytes."""
+def render_note(folder: Path = rulebook.SQL_FOLDER) -> str:
+    """Return the note as the text of a .zpln file. The same files give the same bytes. Raise RulebookError."""
     paragraphs = [_paragraph("introduction", "%md", INTRODUCTION)]
-    for statement in [*all_statements(folder), Statement.read(CHART_TABLE.parent, CHART_TABLE)]:
+    for statement in [*all_statements(rulebook.read(folder)), own_statement(CHART_TABLE)]:
         paragraphs.append(_paragraph(f"{statement.file} text", "%md", statement.markdown))
         paragraphs.append(_paragraph(statement.file, SQL_CELL, cell(statement)))
-    chart = Statement.read(CHART.parent, CHART)
+    chart = own_statement(CHART)
     paragraphs.append(_paragraph(f"{chart.file} text", "%md", chart.markdown))
     paragraphs.append(
         _paragraph(
@@ -90,7 +91,7 @@ def render_note(folder: Path = SQL_FOLDER) -> str:
 
 
 def cell(statement: Statement) -> str:
-    """Returns the text of the statement's cell: itself, after what it needs in order to run once more."""
+    """Return the text of the statement's cell: the statement, after what it needs so that it can run again."""
     if statement.created is None:
         before = [f"set {option}={value}" for option, value in SETTINGS.items()]
         return _join([*before, statement.sql])
@@ -101,13 +102,11 @@ def cell(statement: Statement) -> str:
 
 
 def studio_options(table: str, sql: str) -> str:
-    """Returns the statement that creates the table with the options of the Studio's connector."""
+    """Return the statement that creates the table, with the options of the Studio's connector."""
     if table not in OPTIONS:
-        raise StatementError(
-            f"table {table} has no stream; known are {', '.join(OPTIONS)}: add it to notebook/studio.py."
-        )
+        raise RulebookError(f"table {table} has no stream; known: {', '.join(OPTIONS)}. Add it to notebook/studio.py.")
     if not sql.endswith(")"):
-        raise StatementError(f"table {table}: the statement must end with its options, `with (…)`.")
+        raise RulebookError(f"table {table}: the statement must end with its options, `with (…)`")
     for option in UNKNOWN_OPTIONS:
         sql = re.sub(rf",\s*'{re.escape(option)}'\s*=\s*'[^']*'", "", sql)
     options = [f"  '{option}' = '{value}'" for option, value in OPTIONS[table].items()]
@@ -115,7 +114,7 @@ def studio_options(table: str, sql: str) -> str:
 
 
 def bar_chart(key: str, group: str, value: str) -> dict:
-    """Returns Zeppelin's settings of a stacked bar chart over columns 0, 1 and 2 of a result."""
+    """Return Zeppelin's settings for a stacked bar chart over columns 0, 1 and 2 of a result."""
     return {
         "mode": "multiBarChart",
         "height": 300.0,

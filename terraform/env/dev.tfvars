@@ -1,7 +1,7 @@
 environment = "dev"
 
-# Nothing here is worth keeping, so `terraform destroy` needs no help.
+# Nothing here is worth keeping: `terraform destroy` also deletes buckets with data.
 force_destroy = true
 
-# A replay at full speed (`make simulate` without SPEED) runs ahead of the clock, by as much as its file is long.
+# A replay at full speed (`make simulate` without SPEED) runs ahead of the clock, by up to the time that its file spans.
 detection = { source = { max_ahead_s = 2678400 } }

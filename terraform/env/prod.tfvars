@@ -1,12 +1,12 @@
 environment = "prod"
 
-# Beside dev in one account, names must differ.
+# So that dev and prod can share one account.
 prefix = "prod-"
 
 raw_stream_shard_count   = 2
 alert_stream_shard_count = 1
 
-# A weekend without anybody looking must lose nothing.
+# Nothing may be lost on a weekend when nobody is there.
 stream_retention_hours     = 168
 alert_maximum_record_age_s = 302400
 

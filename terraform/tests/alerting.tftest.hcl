@@ -48,7 +48,7 @@ run "alerting" {
       && aws_lambda_event_source_mapping.alerts.maximum_batching_window_in_seconds == 1
       && aws_lambda_event_source_mapping.alerts.parallelization_factor == 1
     )
-    error_message = "The mapping must take alerts of stream 2 from the oldest on, in small batches."
+    error_message = "The mapping must read stream 2 from the oldest alert on, in small batches."
   }
 
   assert {
@@ -59,7 +59,7 @@ run "alerting" {
       && aws_lambda_event_source_mapping.alerts.maximum_record_age_in_seconds == 43200
       && aws_lambda_event_source_mapping.alerts.destination_config[0].on_failure[0].destination_arn == "arn:aws:sqs:us-east-1:123456789012:failures"
     )
-    error_message = "One bad alert must neither block stream 2 nor vanish."
+    error_message = "A failing alert must neither block stream 2 nor be lost."
   }
 
   assert {
@@ -95,7 +95,7 @@ run "alerting" {
 
   assert {
     condition = jsonencode({
-      for statement in jsondecode(aws_iam_role_policy.alert.policy).Statement :
+      for statement in jsondecode(module.role.policy).Statement :
       statement.Sid => { actions = sort(flatten([statement.Action])), resources = sort(flatten([statement.Resource])) }
       }) == jsonencode({
       ReadAlertStream = {
@@ -119,17 +119,17 @@ run "alerting" {
         resources = ["arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/alert:*"]
       }
     })
-    error_message = "Policy of the alert function: ${aws_iam_role_policy.alert.policy}"
+    error_message = "Policy of the alert function: ${module.role.policy}"
   }
 
   assert {
-    condition = jsonencode(jsondecode(aws_iam_role.alert.assume_role_policy).Statement) == jsonencode([{
+    condition = jsonencode(jsondecode(module.role.trust).Statement) == jsonencode([{
       Action    = "sts:AssumeRole"
       Condition = { StringEquals = { "aws:SourceAccount" = "123456789012" } }
       Effect    = "Allow"
       Principal = { Service = "lambda.amazonaws.com" }
       Sid       = "AssumeAsAlertFunction"
     }])
-    error_message = "Trust of the alert function: ${aws_iam_role.alert.assume_role_policy}"
+    error_message = "Trust of the alert function: ${module.role.trust}"
   }
 }

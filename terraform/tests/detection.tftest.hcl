@@ -94,7 +94,7 @@ run "detection" {
 
   assert {
     condition = jsonencode({
-      for statement in jsondecode(aws_iam_role_policy.detector.policy).Statement :
+      for statement in jsondecode(module.role.policy).Statement :
       statement.Sid => { actions = sort(flatten([statement.Action])), resources = sort(flatten([statement.Resource])) }
       }) == jsonencode({
       ListLogGroups = {
@@ -122,18 +122,18 @@ run "detection" {
         resources = ["arn:aws:logs:us-east-1:123456789012:log-group:/aws/kinesis-analytics/detector:log-stream:application"]
       }
     })
-    error_message = "Policy of the detector: ${aws_iam_role_policy.detector.policy}"
+    error_message = "Policy of the detector: ${module.role.policy}"
   }
 
   assert {
-    condition = jsonencode(jsondecode(aws_iam_role.detector.assume_role_policy).Statement) == jsonencode([{
+    condition = jsonencode(jsondecode(module.role.trust).Statement) == jsonencode([{
       Action    = "sts:AssumeRole"
       Condition = { StringEquals = { "aws:SourceAccount" = "123456789012" } }
       Effect    = "Allow"
       Principal = { Service = "kinesisanalytics.amazonaws.com" }
       Sid       = "AssumeAsDetector"
     }])
-    error_message = "Trust of the detector: ${aws_iam_role.detector.assume_role_policy}"
+    error_message = "Trust of the detector: ${module.role.trust}"
   }
 }
 
@@ -162,11 +162,11 @@ run "endpoint_and_window_are_values" {
 
   assert {
     condition     = !anytrue([for name in keys(local.property_groups) : startswith(name, "values.")])
-    error_message = "The defaults stand in the SQL alone: ${jsonencode(local.property_groups)}"
+    error_message = "The defaults are in the rulebook alone: ${jsonencode(local.property_groups)}"
   }
 }
 
-run "a_rule_that_is_not_there_is_refused" {
+run "an_unknown_rule_is_invalid" {
   command = plan
 
   module {
@@ -178,9 +178,16 @@ run "a_rule_that_is_not_there_is_refused" {
   }
 
   expect_failures = [aws_kinesisanalyticsv2_application.detector]
+
+  assert {
+    condition = (
+      length(local.unknown_values) == 1 && startswith(local.unknown_values[0], "brust.threshold (known: alerts, burst, ")
+    )
+    error_message = "Unknown: ${jsonencode(local.unknown_values)}"
+  }
 }
 
-run "a_value_that_a_rule_does_not_have_is_refused" {
+run "an_unknown_parameter_is_invalid" {
   command = plan
 
   module {
@@ -192,9 +199,14 @@ run "a_value_that_a_rule_does_not_have_is_refused" {
   }
 
   expect_failures = [aws_kinesisanalyticsv2_application.detector]
+
+  assert {
+    condition     = local.unknown_values == ["burst.treshold (known: burst.threshold, burst.window_s)"]
+    error_message = "Unknown: ${jsonencode(local.unknown_values)}"
+  }
 }
 
-run "values_that_the_sql_can_take" {
+run "allowed_values" {
   command = plan
 
   module {
@@ -213,12 +225,12 @@ run "values_that_the_sql_can_take" {
   }
 
   assert {
-    condition     = local.unfit_values == []
-    error_message = "Refused: ${jsonencode(local.unfit_values)}"
+    condition     = concat(local.unknown_values, local.invalid_values, local.unfit_values) == []
+    error_message = "Invalid: ${jsonencode(concat(local.unknown_values, local.invalid_values, local.unfit_values))}"
   }
 }
 
-run "values_that_the_sql_cannot_take" {
+run "values_beyond_their_limits_are_invalid" {
   command = plan
 
   module {
@@ -229,7 +241,7 @@ run "values_that_the_sql_cannot_take" {
     values = {
       alerts       = { quiet_s = -1 }
       burst        = { threshold = 5.5, window_s = 10.5 }
-      site_surge   = { least_baseline_s = 0, window_s = 1001 }
+      site_surge   = { factor = -1, least_baseline_s = 0, window_s = 1001 }
       source       = { max_ahead_s = 1000000000 }
       user_windows = { window_s = 1000, slide_s = 0 }
     }
@@ -238,10 +250,44 @@ run "values_that_the_sql_cannot_take" {
   expect_failures = [aws_kinesisanalyticsv2_application.detector]
 
   assert {
-    condition = local.unfit_values == [
-      "alerts.quiet_s = -1", "burst.threshold = 5.5", "burst.window_s = 10.5", "site_surge.least_baseline_s = 0",
-      "site_surge.window_s = 1001", "source.max_ahead_s = 1000000000", "user_windows.slide_s = 0", "user_windows.window_s = 1000",
+    condition = local.invalid_values == [
+      "alerts.quiet_s = -1 (allowed: a whole number from 0 to 999, seconds)",
+      "burst.threshold = 5.5 (allowed: a whole number from 0 to 2147483646, actions)",
+      "burst.window_s = 10.5 (allowed: a whole number from 1 to 1000, seconds)",
+      "site_surge.factor = -1 (allowed: a number of 0 or more, times the usual rate)",
+      "site_surge.least_baseline_s = 0 (allowed: a whole number from 1 to 999999999, seconds)",
+      "site_surge.window_s = 1001 (allowed: a whole number from 1 to 1000, seconds)",
+      "source.max_ahead_s = 1000000000 (allowed: a whole number from 0 to 999999999, seconds)",
+      "user_windows.slide_s = 0 (allowed: a whole number from 1 to 999, seconds)",
+      "user_windows.window_s = 1000 (allowed: a whole number from 1 to 999, seconds)",
     ]
-    error_message = "Refused: ${jsonencode(local.unfit_values)}"
+    error_message = "Invalid: ${jsonencode(local.invalid_values)}"
+  }
+}
+
+run "values_that_do_not_fit_each_other_are_invalid" {
+  command = plan
+
+  module {
+    source = "./modules/detection"
+  }
+
+  variables {
+    values = {
+      product_flood = { window_s = 9, slide_s = 6 }
+      site_surge    = { baseline_s = 69 }
+      user_windows  = { slide_s = 700 }
+    }
+  }
+
+  expect_failures = [aws_kinesisanalyticsv2_application.detector]
+
+  assert {
+    condition = local.unfit_values == [
+      "product_flood.window_s = 9 (allowed: a multiple of slide_s, which is 6)",
+      "site_surge.baseline_s = 69 (allowed: at least window_s + least_baseline_s, which is 10 + 60)",
+      "user_windows.window_s = 600 (allowed: a multiple of slide_s, which is 700)",
+    ]
+    error_message = "Invalid: ${jsonencode(local.unfit_values)}"
   }
 }

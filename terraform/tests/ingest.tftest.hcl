@@ -56,7 +56,7 @@ run "ingest" {
 
   assert {
     condition     = aws_kinesis_firehose_delivery_stream.raw.extended_s3_configuration[0].error_output_prefix == "errors/!{firehose:error-output-type}/arrival_date=!{timestamp:yyyy-MM-dd}/"
-    error_message = "Errors must lie outside events/."
+    error_message = "Errors must be outside events/."
   }
 
   assert {
@@ -79,7 +79,7 @@ run "ingest" {
 
   assert {
     condition = jsonencode({
-      for statement in jsondecode(aws_iam_role_policy.delivery.policy).Statement :
+      for statement in jsondecode(module.role.policy).Statement :
       statement.Sid => { actions = sort(flatten([statement.Action])), resources = sort(flatten([statement.Resource])) }
       }) == jsonencode({
       FindRawBucket = {
@@ -99,17 +99,17 @@ run "ingest" {
         resources = ["arn:aws:s3:::raw-bucket/errors/*", "arn:aws:s3:::raw-bucket/events/*"]
       }
     })
-    error_message = "Policy of the delivery: ${aws_iam_role_policy.delivery.policy}"
+    error_message = "Policy of the delivery stream: ${module.role.policy}"
   }
 
   assert {
-    condition = jsonencode(jsondecode(aws_iam_role.delivery.assume_role_policy).Statement) == jsonencode([{
+    condition = jsonencode(jsondecode(module.role.trust).Statement) == jsonencode([{
       Action    = "sts:AssumeRole"
       Condition = { StringEquals = { "aws:SourceAccount" = "123456789012" } }
       Effect    = "Allow"
       Principal = { Service = "firehose.amazonaws.com" }
       Sid       = "AssumeAsDelivery"
     }])
-    error_message = "Trust of the delivery: ${aws_iam_role.delivery.assume_role_policy}"
+    error_message = "Trust of the delivery stream: ${module.role.trust}"
   }
 }

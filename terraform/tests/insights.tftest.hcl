@@ -26,7 +26,7 @@ run "workgroup_without_questions" {
 
   assert {
     condition     = length(aws_athena_named_query.questions) == 0 && length(aws_athena_prepared_statement.questions) == 0
-    error_message = "No file, no query."
+    error_message = "There must be no query without a question."
   }
 
   assert {
@@ -37,7 +37,7 @@ run "workgroup_without_questions" {
       && aws_athena_workgroup.insights.configuration[0].result_configuration[0].output_location == "s3://result-bucket/"
       && aws_athena_workgroup.insights.configuration[0].result_configuration[0].encryption_configuration[0].encryption_option == "SSE_S3"
     )
-    error_message = "Nobody may scan without limit or put results elsewhere."
+    error_message = "The workgroup must limit every scan and set where results go."
   }
 }
 
@@ -50,17 +50,18 @@ run "placeholders_become_parameters" {
 
   variables {
     questions = {
-      visitors_per_day = <<-SQL
-        -- title: Unique visitors per day
-        -- grain: one row per day
-        -- question: How many shoppers came from $${from_date} on?
-        select
-          cast(event_at as date) as event_date, -- UTC
-          count(distinct user_id) as visitors
-        from curated_events
-        where event_at >= date($${from_date}) and event_at < date($${until_date})
-        group by 1
-      SQL
+      visitors_per_day = {
+        title = "Unique visitors per day"
+        sql   = <<-SQL
+          -- A shopper counts from $${from_date} on.
+          select
+            cast(event_at as date) as event_date, -- UTC
+            count(distinct user_id) as visitors
+          from curated_events
+          where event_at >= date($${from_date}) and event_at < date($${until_date})
+          group by 1
+        SQL
+      }
     }
   }
 
@@ -84,7 +85,7 @@ run "placeholders_become_parameters" {
 
   assert {
     condition     = aws_athena_named_query.questions["visitors_per_day"].query == aws_athena_prepared_statement.questions["visitors_per_day"].query_statement
-    error_message = "People and programs must ask the same."
+    error_message = "The saved and the prepared query must be the same."
   }
 }
 
@@ -96,7 +97,21 @@ run "question_needs_a_title" {
   }
 
   variables {
-    questions = { visitors_per_day = "select 1" }
+    questions = { visitors_per_day = { title = " ", sql = "select 1" } }
+  }
+
+  expect_failures = [var.questions]
+}
+
+run "question_needs_a_name_for_athena" {
+  command = plan
+
+  module {
+    source = "./modules/insights"
+  }
+
+  variables {
+    questions = { visitors-per-day = { title = "Unique visitors per day", sql = "select 1" } }
   }
 
   expect_failures = [var.questions]

@@ -1,4 +1,4 @@
-# Buckets, raw table and the job that curates.
+# Buckets, raw table and curate job.
 
 provider "aws" {
   region                      = "us-east-1"
@@ -49,7 +49,7 @@ run "lake" {
 
   assert {
     condition     = sort([for bucket in aws_s3_bucket.lake : bucket.bucket if !bucket.force_destroy]) == sort(values(var.bucket_names))
-    error_message = "Four buckets that refuse to lose data."
+    error_message = "All four buckets must refuse to be deleted while they hold data."
   }
 
   assert {
@@ -128,7 +128,7 @@ run "lake" {
       && aws_glue_job.curate.max_retries == 0 && aws_glue_job.curate.execution_property[0].max_concurrent_runs == 1
       && aws_glue_job.curate.command[0].name == "glueetl"
     )
-    error_message = "Two runs at once, or a blind retry, would write twice."
+    error_message = "Two runs at once, or an automatic retry, would write records twice."
   }
 
   assert {
@@ -155,7 +155,7 @@ run "lake" {
 
   assert {
     condition = jsonencode({
-      for statement in jsondecode(aws_iam_role_policy.curate.policy).Statement :
+      for statement in jsondecode(module.role.policy).Statement :
       statement.Sid => { actions = sort(flatten([statement.Action])), resources = sort(flatten([statement.Resource])) }
       }) == jsonencode({
       ListBuckets = {
@@ -196,25 +196,25 @@ run "lake" {
         ]
       }
     })
-    error_message = "Policy of the job: ${aws_iam_role_policy.curate.policy}"
+    error_message = "Policy of the job: ${module.role.policy}"
   }
 
   assert {
     condition = jsonencode({
-      for statement in jsondecode(aws_iam_role_policy.curate.policy).Statement : statement.Sid => statement.Condition
+      for statement in jsondecode(module.role.policy).Statement : statement.Sid => statement.Condition
       if can(statement.Condition)
     }) == jsonencode({ PutMetrics = { StringEquals = { "cloudwatch:namespace" = "namespace" } } })
-    error_message = "Metrics may go into our namespace only: ${aws_iam_role_policy.curate.policy}"
+    error_message = "Metrics may go into the project's namespace only: ${module.role.policy}"
   }
 
   assert {
-    condition = jsonencode(jsondecode(aws_iam_role.curate.assume_role_policy).Statement) == jsonencode([{
+    condition = jsonencode(jsondecode(module.role.trust).Statement) == jsonencode([{
       Action    = "sts:AssumeRole"
       Condition = { StringEquals = { "aws:SourceAccount" = "123456789012" } }
       Effect    = "Allow"
       Principal = { Service = "glue.amazonaws.com" }
       Sid       = "AssumeAsCurateJob"
     }])
-    error_message = "Trust of the job: ${aws_iam_role.curate.assume_role_policy}"
+    error_message = "Trust of the job: ${module.role.trust}"
   }
 }

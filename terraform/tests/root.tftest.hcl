@@ -1,4 +1,4 @@
-# The root: names, ARNs, and who gets which. Everything here is offline: the keys are fake and nothing is applied.
+# The root module: names, ARNs, and which module gets which. All offline: the keys are fake, and nothing is applied.
 
 provider "aws" {
   region                      = "us-east-1"
@@ -20,7 +20,7 @@ variables {
   curate_script          = "tests/fixtures/package.txt"
 }
 
-run "seed_names_by_default" {
+run "tutorial_names_by_default" {
   command = plan
 
   assert {
@@ -38,7 +38,7 @@ run "seed_names_by_default" {
       "ecomm-streaming-app-v1", "my_db_ecomm_studio",
       "ecomm-unjudged-events", "ecomm-quarantined-records",
     ]
-    error_message = "Names differ from the seed's."
+    error_message = "The default names must be those of the tutorial."
   }
 
   assert {
@@ -64,7 +64,7 @@ run "seed_names_by_default" {
 
   assert {
     condition     = local.names.studio != local.names.detector && local.studio_database != local.database
-    error_message = "Managed Flink takes one name once, and the notebook's tables must not replace the lake's."
+    error_message = "Managed Flink accepts a name only once, and the notebook's tables must not replace the lake's."
   }
 }
 
@@ -93,7 +93,7 @@ run "prefix_before_every_name" {
 
   assert {
     condition     = output.database == "test_my_db_ecomm"
-    error_message = "Iceberg's Glue catalog refuses hyphens: ${output.database}"
+    error_message = "Iceberg's catalog for Glue accepts no hyphens: ${output.database}"
   }
 }
 
@@ -149,7 +149,7 @@ run "each_component_gets_its_own" {
         ]
       },
     ])
-    error_message = "A component was given another one's resources: ${jsonencode([module.ingest.policy, module.detection.policy, module.alerting.policy, module.lake.policy])}"
+    error_message = "A component may use the resources of another one: ${jsonencode([module.ingest.policy, module.detection.policy, module.alerting.policy, module.lake.policy])}"
   }
 }
 
@@ -169,7 +169,7 @@ run "studio_gets_the_streams_and_a_database_of_its_own" {
         "arn:aws:glue:us-east-1:123456789012:table/my_db_ecomm_studio/*",
       ]
     })
-    error_message = "The notebook was given another one's resources: ${one(module.studio[*].policy)}"
+    error_message = "The notebook may use the resources of another component: ${one(module.studio[*].policy)}"
   }
 
   assert {
@@ -187,7 +187,7 @@ run "studio_can_be_left_out" {
 
   assert {
     condition     = length(module.studio) == 0 && output.studio_name == null && output.studio_note == null
-    error_message = "Without enable_studio nothing of it may be made."
+    error_message = "Without enable_studio nothing of the notebook may be created."
   }
 }
 

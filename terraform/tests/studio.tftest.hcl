@@ -75,7 +75,7 @@ run "studio" {
 
   assert {
     condition = (
-      aws_cloudformation_stack.studio.name == "studio" && aws_iam_role.studio.name == "studio"
+      aws_cloudformation_stack.studio.name == "studio" && module.role.name == "studio"
       && aws_glue_catalog_database.studio.name == "studio_database"
       && aws_cloudwatch_log_group.studio.name == "/aws/kinesis-analytics/studio"
       && aws_cloudwatch_log_stream.studio.name == "notebook"
@@ -102,7 +102,7 @@ run "studio" {
 
   assert {
     condition = jsonencode({
-      for statement in jsondecode(aws_iam_role_policy.studio.policy).Statement :
+      for statement in jsondecode(module.role.policy).Statement :
       statement.Sid => { actions = sort(flatten([statement.Action])), resources = sort(flatten([statement.Resource])) }
       }) == jsonencode({
       FindDatabase = {
@@ -150,18 +150,18 @@ run "studio" {
         ]
       }
     })
-    error_message = "Policy of the notebook: ${aws_iam_role_policy.studio.policy}"
+    error_message = "Policy of the notebook: ${module.role.policy}"
   }
 
   assert {
-    condition = jsonencode(jsondecode(aws_iam_role.studio.assume_role_policy).Statement) == jsonencode([{
+    condition = jsonencode(jsondecode(module.role.trust).Statement) == jsonencode([{
       Action    = "sts:AssumeRole"
       Condition = { StringEquals = { "aws:SourceAccount" = "123456789012" } }
       Effect    = "Allow"
       Principal = { Service = "kinesisanalytics.amazonaws.com" }
       Sid       = "AssumeAsStudio"
     }])
-    error_message = "Trust of the notebook: ${aws_iam_role.studio.assume_role_policy}"
+    error_message = "Trust of the notebook: ${module.role.trust}"
   }
 }
 

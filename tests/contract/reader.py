@@ -1,8 +1,8 @@
-"""The contracts and their golden records, and a plain reading of both: what each runtime's own code is held against.
+"""The contracts and their golden records, read in a plain way. The code of each runtime must agree with them.
 
-A line of contracts/golden/*.jsonl holds a `record` as text, because bad ones are often no JSON, with the `event_id` of
-a good event or with the `reason` why a bad record is refused: of an event the one in quarantine, of an alert a part of
-the function's message.
+A line of contracts/golden/*.jsonl holds a `record` as text, because bad ones are often not JSON. With it comes the
+`event_id` of a good event, or the `reason` why a bad record is invalid: the one in quarantine for an event, a part of
+the function's message for an alert.
 """
 
 import json
@@ -22,12 +22,12 @@ TIME_UNITS = {
 
 
 def contract(name: str) -> list[dict[str, Any]]:
-    """Returns the fields of `event` or `alert` in order."""
+    """Return the fields of `event` or `alert` in order."""
     return json.loads((ROOT / f"contracts/{name}.json").read_text())
 
 
 def golden(name: str) -> list[dict[str, str]]:
-    """Returns the lines of contracts/golden/<name>.jsonl."""
+    """Return the lines of contracts/golden/<name>.jsonl."""
     return [json.loads(line) for line in (ROOT / f"contracts/golden/{name}.jsonl").read_text().splitlines()]
 
 
@@ -71,19 +71,19 @@ def _is_time(text: str, pattern: str, form: str) -> bool:
 
 
 def sql(path: str) -> str:
-    """Returns a statement of sql/detection without comments, its white space as single spaces."""
+    """Return a statement of sql/detection without comments, with single spaces as white space."""
     text = (ROOT / "sql/detection" / path).read_text()
     return " ".join(re.sub(r"--.*", "", text).split())
 
 
 def physical_columns(create_table: str) -> list[tuple[str, str]]:
-    """Returns (name, type as written) of each column that a record fills: no computed ones, no watermark."""
+    """Return (name, type as written) of each column that a record fills, without computed columns and watermark."""
     columns = (part.split(" ", 1) for part in split_list(create_table.partition("(")[2]))
     return [(name, type_) for name, type_ in columns if name != "watermark" and not type_.startswith("as ")]
 
 
 def selected_columns(statement: str) -> dict[str, str]:
-    """Returns {column: expression} of the outermost select, in its order; a column that is not computed is its own."""
+    """Return {column: expression} of the outermost select, in its order. A column that is not computed is its own."""
     depth, flat = 0, ""  # what is in brackets stays, but its words become others
     for letter in statement:
         depth += (letter == "(") - (letter == ")")
@@ -95,7 +95,7 @@ def selected_columns(statement: str) -> dict[str, str]:
 
 
 def split_list(text: str) -> list[str]:
-    """Returns the parts between commas, up to the bracket that closes the list or to the end."""
+    """Return the parts between commas, up to the bracket that closes the list or to the end."""
     parts, depth = [""], 0
     for letter in text:
         depth += (letter == "(") - (letter == ")")

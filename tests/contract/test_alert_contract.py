@@ -7,15 +7,16 @@ from dataclasses import MISSING, asdict, fields
 import pytest
 from reader import ROOT, conforms, contract, golden, physical_columns, selected_columns, sql
 
-from detector.main import fill_in, header, values
+from detector import rulebook
+from detector.values import fill_in
 from lambda_alert.alert import Alert, MalformedAlert, parse
 
 FIELDS = contract("alert")
 NAMES = [field["name"] for field in FIELDS]
 GOOD = golden("alert_good")
 BAD = golden("alert_bad")
-SQL = ROOT / "sql/detection"
-RULES = sorted(file.stem for file in (SQL / "rules").glob("*.sql"))
+BOOK = rulebook.read()
+RULES = sorted(BOOK.rules)
 
 # Subjects that are none.
 WRONG = [
@@ -109,41 +110,31 @@ class TestDetector:
 
 
 class TestRules:
-    def test_are_those_that_there_are(self) -> None:
-        # A rule that went missing would else go untested.
-        assert RULES == ["burst", "cart_hoarder", "product_flood", "scraper", "session_rotator", "site_surge"]
+    def test_are_all_folders(self) -> None:
+        # A rule that went missing would go untested.
+        assert sorted(folder.name for folder in (ROOT / "sql/detection/rules").iterdir()) == RULES and len(RULES) > 1
 
     @pytest.mark.parametrize("rule", RULES)
-    def test_rule_is_a_view_by_the_name_of_its_file(self, rule: str) -> None:
-        assert sql(f"rules/{rule}.sql").startswith(f"create temporary view {rule} as ")
+    def test_rule_is_a_view_by_the_name_of_its_folder(self, rule: str) -> None:
+        assert sql(f"rules/{rule}/rule.sql").startswith(f"create temporary view {rule} as ")
 
     @pytest.mark.parametrize("rule", RULES)
     def test_rule_gives_what_alerts_are_made_of(self, rule: str) -> None:
         # `union all` goes by position too.
-        assert list(selected_columns(sql(f"rules/{rule}.sql"))) == [
+        assert list(selected_columns(sql(f"rules/{rule}/rule.sql"))) == [
             *("rule", "subject", "window_start_at", "window_end_at", "num_actions_per_watermark", "threshold")
         ]
 
     @pytest.mark.parametrize("rule", RULES)
     def test_rule_says_its_own_name_and_kind_of_subject(self, rule: str) -> None:
-        columns = selected_columns(sql(f"rules/{rule}.sql"))
+        columns = selected_columns(sql(f"rules/{rule}/rule.sql"))
         assert columns["rule"] == f"'{rule}'"
-        kind = header(SQL / f"rules/{rule}.sql")["subject"]
+        kind = BOOK.rules[rule].description.subject
         assert columns["subject"] == ("'site'" if kind == "site" else f"concat('{kind}#', cast({kind}_id as string))")
 
     @pytest.mark.parametrize("rule", RULES)
-    def test_header_says_what_people_must_know(self, rule: str) -> None:
-        lines = header(SQL / f"rules/{rule}.sql")
-        assert list(lines)[:5] == ["title", "question", "grain", "subject", "owasp"]
-        assert lines["subject"] in {"user", "product", "site"}
-        assert lines["question"].endswith("?")
-        # https://owasp.org/www-project-automated-threats-to-web-applications/: OAT-001 to OAT-021
-        assert re.fullmatch(r"OAT-0(0[1-9]|1\d|2[01]) [A-Z][A-Za-z ]+", lines["owasp"])
-        assert "window" not in lines or (SQL / f"views/{lines['window']}.sql").is_file()
-
-    @pytest.mark.parametrize("rule", RULES)
-    def test_header_has_threshold_and_window_as_whole_numbers(self, rule: str) -> None:
-        known = values(SQL, {})[rule]
+    def test_threshold_and_window_are_whole_numbers(self, rule: str) -> None:
+        known = BOOK.values()[rule]
         assert known.keys() >= {"threshold", "window_s"}
-        assert all(int(known[name]) > 0 for name in known if name == "threshold" or name.endswith("_s"))
-        assert "${" not in fill_in(SQL / f"rules/{rule}.sql", known)
+        assert all(type(known[name]) is int and known[name] > 0 for name in ("threshold", "window_s"))
+        assert "${" not in fill_in(rule, BOOK.rules[rule].sql, known)

@@ -1,4 +1,4 @@
-"""contracts/event.json is what the simulator writes, the detector reads and the raw table shows."""
+"""The simulator writes, the detector reads and the raw table shows what contracts/event.json says."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ every_bad = pytest.mark.parametrize("line", BAD, ids=lambda line: line["reason"]
 
 
 def csv_row(event: dict) -> list[str]:
-    """Returns the event as a row of the data set: null is empty, and there is no txn_timestamp."""
+    """Return the event as a row of the data set: null is empty, and there is no txn_timestamp."""
     text = io.StringIO()
     csv.writer(text).writerow("" if value is None else value for value in list(event.values())[:-1])
     return next(csv.reader([text.getvalue()], strict=True))
@@ -98,13 +98,13 @@ class TestSimulator:
         refused = set()
         for line in BAD:
             if line["reason"] == "not_json":
-                continue  # and no row
+                continue  # so it is no row either
             event = json.loads(line["record"], parse_float=Decimal)
             try:
                 event = parse(csv_row({name: event.get(name) for name in NAMES}))
             except MalformedRow:
                 refused.add(line["reason"])
-            else:  # a row knows no types and no txn_timestamp: what was bad only there is good now
+            else:  # a row has no types and no txn_timestamp: what was bad only there is good now
                 assert conforms(encode(event | {"txn_timestamp": "2019-10-01T00:00:00.000Z"}).decode(), FIELDS)
         assert refused == {
             *(f"missing:{field['name']}" for field in FIELDS[:-1] if not field["nullable"]),
@@ -118,14 +118,14 @@ class TestSimulator:
 
 class TestDetector:
     def test_source_table_has_the_contracts_columns(self) -> None:
-        # None is `not null`: a broken record must not end the job. The lake judges it, with a reason.
+        # No column is `not null`: an invalid record must not end the job. The curate job quarantines it, with a reason.
         wanted = [
             (field["name"], FLINK_TYPES_BY_NAME.get(field["name"], FLINK_TYPES[field["type"]])) for field in FIELDS
         ]
         assert physical_columns(sql("source.sql")) == wanted
 
     def test_times_of_the_contracts_unit_are_read(self) -> None:
-        # With Flink's default, a time with T and Z is null, and the detector is dead and silent.
+        # With Flink's default, a time with T and Z is null, and the detector finds nothing.
         assert "'json.timestamp-format.standard' = 'ISO-8601'" in sql("source.sql")
 
 

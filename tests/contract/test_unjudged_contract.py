@@ -1,4 +1,4 @@
-"""contracts/unjudged.json is what the detector counts, its sink declares and the alert function reads."""
+"""The detector writes, its sink declares and the alert function reads what contracts/unjudged.json says."""
 
 import json
 import re
@@ -53,7 +53,7 @@ class TestAlertFunction:
             parse(line["record"].encode())
 
     def test_refuses_all_that_does_not_conform(self) -> None:
-        # What is left conforms field by field.
+        # These conform field by field.
         assert [line["reason"] for line in BAD if conforms(line["record"], FIELDS)] == [
             "event_count is 0",
             "event_count is -1",

@@ -1,7 +1,7 @@
 """The local stack for the tests of the whole platform."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,27 +10,22 @@ from local_cloud import steps
 from local_cloud.stack import Stack
 
 HOME = Path(__file__).resolve().parents[2] / "build" / "e2e"
+# BUILD of the stack that tests share: `make` finds it in its folder `local`.
+SHARED = HOME / "shared"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """Returns a stack of the module's own, deployed and running; afterwards it is stopped."""
-    with running_stack() as stack:
-        yield stack
+    """Start the stack that test_platform.py and test_platform_disturbances.py share, in this order. Stop it at the end.
 
-
-@contextmanager
-def running_stack(**variables: object) -> Iterator[Stack]:
-    """Yields a new stack, deployed with these variables of Terraform; this process's environment points at it."""
-    directory = HOME / "stack"
+    It takes more than a minute to start. What one module leaves behind must not change the results of the other.
+    """
+    directory = SHARED / "local"
     with suppress(FileNotFoundError):
-        Stack.load(directory).stop()  # what a run that was killed has left
-    with pytest.MonkeyPatch.context() as environment:
-        stack = Stack.create(directory)
-        for name in stack.environment():
-            environment.delenv(name, raising=False)  # and restored at the end, whatever stack.enter() sets
-        try:
-            steps.start(stack, **variables)
-            yield stack
-        finally:
-            stack.stop()
+        Stack.load(directory).stop()  # from a test run that was killed
+    stack = Stack.create(directory)
+    try:
+        steps.start(stack, raw_stream_shard_count=4)  # enough to merge and to split
+        yield stack
+    finally:
+        stack.stop()

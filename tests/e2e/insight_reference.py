@@ -1,9 +1,11 @@
 """Answers to the questions of `sql/insights`, computed with polars from the questions' texts and not from their SQL.
 
-Each function is named as its file, takes events in the columns of `curated_events` and returns the same columns in the
-same order of rows as the SQL. Shares are computed in whole numbers and rounded half up, as the engines' decimals are.
+Each function has the name of its question, takes events in the columns of `curated_events` and returns the same columns
+and the same order of rows as the SQL. Shares are computed in whole numbers and rounded half up, as the engines do with
+decimals.
 """
 
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 
@@ -22,7 +24,7 @@ def unique_visitors_per_day(events: pl.DataFrame, from_date: date, to_date: date
 
 
 def carts_not_bought(events: pl.DataFrame, from_date: date, to_date: date, top_n: int) -> pl.DataFrame:
-    # Replays each shopper's product in order; of one instant, adding comes first and buying last.
+    # Replay each shopper's product in order. In the same instant, adding comes first and buying last.
     steps = {"cart": 0, "remove_from_cart": 1, "purchase": 2}
     in_order = (
         _between(events, from_date, to_date)
@@ -108,6 +110,19 @@ def brands_needing_marketing(events: pl.DataFrame, from_date: date, to_date: dat
     return _ranked(rows[:top_n], ["brand_rank", *columns])
 
 
+# By name. A new question may be without one.
+REFERENCES: dict[str, Callable[..., pl.DataFrame]] = {
+    function.__name__: function
+    for function in (
+        unique_visitors_per_day,
+        carts_not_bought,
+        top_categories_per_hour,
+        top_categories_per_weekday,
+        brands_needing_marketing,
+    )
+}
+
+
 def _between(events: pl.DataFrame, from_date: date, to_date: date) -> pl.DataFrame:
     return events.filter(pl.col("event_at").dt.date().is_between(from_date, to_date))
 
@@ -129,7 +144,7 @@ def _top_categories(events: pl.DataFrame, period: pl.Expr, column: str, top_n: i
 
 
 def _quotient(dividend: int, divisor: int, digits: int) -> Decimal:
-    """The quotient of two numbers that are not negative, rounded half up in whole numbers."""
+    """Return the quotient of two numbers that are not negative, rounded half up in whole numbers."""
     scaled = (2 * dividend * 10**digits + divisor) // (2 * divisor)
     return Decimal(scaled).scaleb(-digits)
 

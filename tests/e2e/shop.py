@@ -1,4 +1,4 @@
-"""The events of a small shop with known bots, bad records and duplicates, and what the platform must make of them."""
+"""The events of a small shop with known bots, bad records and duplicates, and the results that they must have."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -23,12 +23,12 @@ PRODUCTS = [
     (1005, 13, None, "volta", "7.50"),
     (1006, 14, None, None, "0.00"),
 ]
-# The last is seen by few, who buy: a brand that marketing would help.
+# Few people see the fifth product, volta, but they buy it: marketing would help this brand.
 POPULARITY = [30, 25, 20, 10, 6, 9]
 
 
 def event(at: datetime, user_id: int, product: int = 0, kind: str = "view") -> dict:
-    """Returns one event in the fields of contracts/event.json."""
+    """Return one event with the fields of contracts/event.json."""
     product_id, category_id, category_code, brand, price = PRODUCTS[product]
     return {
         "event_time": f"{at:%Y-%m-%d %H:%M:%S} UTC",
@@ -45,7 +45,7 @@ def event(at: datetime, user_id: int, product: int = 0, kind: str = "view") -> d
 
 
 def shoppers() -> list[dict]:
-    """Returns the events of 150 people who look around, some of whom put things into carts and buy."""
+    """Return the events of 150 people who look around. Some put things into carts and buy."""
     random = Random(3)
     events = []
     for number in range(150):
@@ -54,7 +54,7 @@ def shoppers() -> list[dict]:
         for _ in range(random.randint(1, 6)):
             product = random.choices(range(len(PRODUCTS)), POPULARITY)[0]
             events.append(event(at, user_id, product))
-            # Who sees volta buys it half of the time.
+            # Half of those who see volta put it into the cart.
             if random.random() < (0.5 if product == 4 else 0.15):
                 at += timedelta(seconds=random.randint(5, 60))
                 events.append(event(at, user_id, product, "cart"))
@@ -67,7 +67,7 @@ def shoppers() -> list[dict]:
 
 
 def steps_of(user_id: int, start: datetime, seconds: list[int]) -> list[dict]:
-    """Returns one user's views at those seconds after the start, no two alike."""
+    """Return views of one user at these seconds after the start, all different."""
     return [
         event(start + timedelta(seconds=second), user_id) | {"product_id": 5000 + n} for n, second in enumerate(seconds)
     ]
@@ -77,24 +77,24 @@ BURSTS_AT = OPENED_AT + timedelta(hours=2)
 
 BOTS = (
     *steps_of(SAME_SECOND_BOT, BURSTS_AT, [0] * 7),
-    # 4 before a full ten seconds and 4 after: windows that tumble see 4 twice. The sixth comes at second 11.
+    # 4 before second 10 and 4 from then on: tumbling windows see 4 twice. The sixth event is at second 11.
     *steps_of(ASTRIDE_BOT, BURSTS_AT + timedelta(minutes=5), [8, 8, 9, 9, 10, 11, 12, 12]),
-    # The sixth at second 2, the twelfth at second 5: an alert, and another of the next level.
+    # The sixth event is at second 2, the twelfth at second 5: an alert, and another of the next level.
     *steps_of(DOUBLING_BOT, BURSTS_AT + timedelta(minutes=20), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]),
-    # After everything else: only a drained detector finds it.
+    # The last events of all: only a drained detector finds this bot.
     *steps_of(LAST_BOT, CLOSED_AT, [0, 1, 2, 3, 4, 5]),
 )
 HASTY = (
-    # As many as are allowed, and one more exactly ten seconds after the first: (t - 10 s, t] has five of them.
+    # As many as allowed, and one more exactly ten seconds after the first: (t - 10 s, t] holds five.
     *steps_of(HASTY_SHOPPER, BURSTS_AT + timedelta(minutes=10), [0, 1, 2, 3, 4, 10]),
-    # One of the five delivered four times.
+    # One of the five events is delivered four times.
     *(echoed := steps_of(ECHOED_SHOPPER, BURSTS_AT + timedelta(minutes=15), [0, 0, 1, 1, 2])),
     *[echoed[0]] * 3,
 )
 
 
 def alert(user_id: int, window_end_at: datetime, event_count: int, level: int = 1) -> dict:
-    """Returns the alert that stream 2 must hold."""
+    """Return an alert that stream 2 must hold."""
     end, start = (f"{at:%Y-%m-%dT%H:%M:%S}.000Z" for at in (window_end_at, window_end_at - timedelta(seconds=10)))
     return {
         "alert_id": f"burst:user#{user_id}:{end}",
@@ -118,7 +118,7 @@ ALERTS = [
 
 BAD_AT = OPENED_AT + timedelta(minutes=30)
 
-# record: why it is in quarantine
+# By record: the reason why it is in quarantine.
 BAD_RECORDS = {
     "this is no JSON": "not_json",
     '{"event_time": "2020-03-01 22:30:00 UTC", "event_type": "view", "product_id": 10': "not_json",
@@ -126,7 +126,7 @@ BAD_RECORDS = {
 
 
 def encode(record: dict) -> str:
-    """Returns the event as JSON; prices as numbers."""
+    """Return the event as JSON, with prices as numbers."""
     return json.dumps(record, default=float)
 
 
@@ -139,7 +139,7 @@ for broken, reason in (
 
 
 def records() -> list[tuple[str, str]]:
-    """Returns (partition key, data) of everything that goes into stream 1, in the order of time."""
+    """Return (partition key, data) of everything that goes into stream 1, in the order of time."""
     good = sorted([*shoppers(), *BOTS, *HASTY], key=lambda one: one["txn_timestamp"])
     sent = [(str(one["user_id"]), encode(one)) for one in good]
     bad = [(f"bad-{number}", record) for number, record in enumerate(BAD_RECORDS)]
@@ -148,7 +148,7 @@ def records() -> list[tuple[str, str]]:
 
 
 def curated() -> pl.DataFrame:
-    """Returns the rows that curated_events must hold, in the columns that the questions read."""
+    """Return the rows that curated_events must hold, with the columns that the questions read."""
     distinct = {encode(one): one for one in [*shoppers(), *BOTS, *HASTY]}.values()
     rows = [one | {"event_at": datetime.strptime(one["event_time"], "%Y-%m-%d %H:%M:%S UTC")} for one in distinct]
     return pl.DataFrame(rows, schema_overrides={"price": pl.Decimal(12, 2)}, infer_schema_length=None)

@@ -1,4 +1,4 @@
-"""`make demo` itself: what it refuses, ended early, and on the real sample."""
+"""The demo itself: on bad input, interrupted, and on the real sample."""
 
 import json
 import os
@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from insights import all_questions
-from local_cloud.stack import ROOT, wait_for
+from local_cloud.stack import ROOT
+from local_cloud.waiting import wait_for
 from simulator.traffic.generate import write
 from simulator.traffic.source import COLUMNS
 
@@ -28,8 +29,8 @@ STEPS = ["install", "up", "replay", "detect", "deliver", "etl", "insights", "tot
 
 
 def start_demo(data: Path, *options: str) -> subprocess.Popen:
-    """Returns the running demo, leader of a process group as a shell's foreground command is."""
-    command = [sys.executable, "-m", "local_cloud", "--home", str(HOME), "demo", str(data), *options]
+    """Start the demo as the leader of a process group, as a shell does, and return its process."""
+    command = [str(Path(sys.prefix) / "bin" / "shopstream"), "demo", "--home", str(HOME), str(data), *options]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     pipe = subprocess.PIPE
     return subprocess.Popen(
@@ -38,7 +39,7 @@ def start_demo(data: Path, *options: str) -> subprocess.Popen:
 
 
 def refusal(data: Path, *options: str) -> str:
-    """Returns the one line with which the demo refuses to start."""
+    """Return the only line that a demo writes which does not start."""
     demo = start_demo(data, *options)
     out, err = demo.communicate(timeout=60)
     assert (demo.returncode, out) == (1, "")
@@ -47,15 +48,15 @@ def refusal(data: Path, *options: str) -> str:
 
 
 def left_processes() -> list[str]:
-    """Returns the command lines of processes that belong to a stack in HOME."""
+    """Return the command lines of processes that belong to a demo's stack."""
     lines = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
     return [" ".join(line) for line in lines if any(str(HOME / "demo") in part for part in line)]
 
 
 def alert_count(labels: list[dict]) -> int:
-    """Returns how many alerts the labelled bots are worth: one each, and one more for who doubles second by second.
+    """Return how many alerts the labelled bots cause: one each, and another if an even one reaches level 2.
 
-    No bot has the 24 events of level 3, and none of the kind that stands astride a boundary has 12.
+    No bot has the 24 events of level 3, and none of the kind that crosses a boundary has 12.
     """
     return sum(1 + (label["kind"] == "even" and label["event_count"] >= 12) for label in labels)
 
@@ -91,7 +92,7 @@ def test_ctrl_c_leaves_no_process_and_no_port(tmp_path: Path) -> None:
     demo = start_demo(shop_file(tmp_path))
     state = HOME / "demo" / "stack" / "terraform.tfstate"
     state.unlink(missing_ok=True)
-    # In the middle of Terraform's work, with every process of the stack there.
+    # While Terraform works and all processes of the stack run.
     wait_for(lambda: state.exists() and state.stat().st_size > 1000, "Terraform to be at work", timeout_s=90)
     ports = json.loads((HOME / "demo" / "stack" / "stack.json").read_text())["ports"]
     assert left_processes()
@@ -159,7 +160,7 @@ def test_real_shoppers_raise_no_alarm_and_each_bot_does(bursts: int) -> None:
     }
     [malformed] = (HOME / "demo" / "malformed.jsonl").read_text().splitlines()
     assert json.loads(malformed)["line_number"] == 17_436
-    assert "All events accounted for, all bots found, no shopper accused." in out
+    assert "All events accounted for, all bots found, no shopper flagged." in out
     page = (HOME / "report" / "index.html").read_text()
     for text in [question.title for question in all_questions()] + [str(label["user_id"]) for label in labels]:
         assert text in page

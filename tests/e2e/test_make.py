@@ -1,15 +1,13 @@
-"""What people type: the README's steps on one machine, and what make says when something is missing."""
+"""What people type: the README's steps on one machine, and make's messages when something is missing."""
 
 import json
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
 from pathlib import Path
 
-import boto3
 import psutil
 import pytest
 
@@ -21,7 +19,7 @@ HOME = ROOT / "build" / "e2e" / "make"
 
 
 def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    """Returns how make ended, called as by someone without an AWS account."""
+    """Run make as someone without an AWS account, and return how it ended."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MAKE", "MFLAGS"))}
     nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     variables = ours | nowhere | {"AWS_EC2_METADATA_DISABLED": "true"} | environment
@@ -29,34 +27,23 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
 
 
 def errors(*arguments: str, **environment: str) -> list[str]:
-    """Returns the lines of an error that make must end with, without make's own."""
+    """Run make, which must fail, and return the lines of the error without make's own."""
     result = make(*arguments, **environment)
     assert result.returncode != 0
     return [line for line in result.stderr.splitlines() if not line.startswith("make")]
 
 
-@contextmanager
-def entered_stack() -> Iterator[dict[str, str]]:
-    """Points this process at the running stack; yields Terraform's outputs."""
-    stack = Stack.load(HOME / "local")
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in stack.environment().items():
-            environment.setenv(name, value) if value else environment.delenv(name, raising=False)
-        yield stack.outputs()
+def found_incidents(stack: Stack) -> set[str]:
+    """Return the subjects of the stack's incidents."""
+    incidents = counts.incidents(stack.client("dynamodb"), stack.outputs()["incident_table_name"])
+    return {item["subject"] for item in incidents}
 
 
-def found_incidents() -> set[str]:
-    """Returns the subjects of the running stack's incidents."""
-    with entered_stack() as outputs:
-        return {item["subject"] for item in counts.incidents(outputs["incident_table_name"])}
-
-
-def uploaded(name: str) -> dict[str, bytes]:
-    """Returns the objects of the running stack's raw bucket whose keys hold the name, by key."""
-    with entered_stack() as outputs:
-        s3, bucket = boto3.client("s3"), outputs["raw_bucket"]
-        keys = [one["Key"] for one in s3.list_objects_v2(Bucket=bucket)["Contents"] if name in one["Key"]]
-        return {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+def uploaded(stack: Stack, name: str) -> dict[str, bytes]:
+    """Return the objects of the raw bucket whose keys contain the name, by key."""
+    s3, bucket = stack.client("s3"), stack.outputs()["raw_bucket"]
+    keys = [one["Key"] for one in s3.list_objects_v2(Bucket=bucket)["Contents"] if name in one["Key"]]
+    return {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
 
 
 def test_the_steps_of_the_readme_on_one_machine(tmp_path: Path) -> None:
@@ -70,11 +57,12 @@ def test_the_steps_of_the_readme_on_one_machine(tmp_path: Path) -> None:
     try:
         for command in commands:
             if command[0] == "down":
-                incidents = found_incidents()
+                stack = Stack.load(HOME / "local")
+                incidents = found_incidents(stack)
                 upload = make("upload", "ENV=local", f"BUILD={HOME}", f"DATA={data}")
                 assert upload.returncode == 0, upload.stderr
-                objects = uploaded("shop")
-            # Aggregates too must come through Firehose and the detector; the demo sends the events one by one.
+                objects = uploaded(stack, "shop")
+            # Aggregates must come through Firehose and the detector too. The demo sends single events.
             result = make(*command, f"BUILD={HOME}", f"DATA={data}", "BURSTS=2", "ARGS=--aggregate")
             assert result.returncode == 0, result.stdout + result.stderr
             said[command[0]] = result
@@ -134,10 +122,38 @@ def test_a_file_that_is_not_there_is_named_before_anything_is_installed() -> Non
     assert errors("demo", "DATA=missing.csv") == expected
 
 
-@pytest.mark.parametrize("missing", ["terraform", "mvn"])
-def test_a_tool_that_is_missing_is_named(tmp_path: Path, missing: str) -> None:
-    for name in ("bash", "make", "python3", "terraform", "mvn"):
-        if name != missing:
-            (tmp_path / name).symlink_to(shutil.which(name))
-    expected = [f'error: {missing} is not on the PATH: install it first (README, "You need")']
-    assert errors("install", PATH=str(tmp_path)) == expected
+@pytest.mark.parametrize(
+    ("missing", "sentence"),
+    [
+        ("terraform", "error: Terraform is missing: looked for terraform on the PATH. To install it: Debian/Ubuntu: "),
+        ("mvn", "error: Maven is missing: looked for mvn on the PATH. To install it: Debian/Ubuntu: apt install maven"),
+        (
+            "java",
+            "error: Java is missing, which Maven runs on: looked in JAVA_HOME (not set) and for java on the ",
+        ),
+        ("python3", "error: Python is missing: looked for python3 on the PATH. To install it: Debian/Ubuntu: apt "),
+    ],
+)
+def test_a_tool_that_is_missing_is_named(tmp_path: Path, missing: str, sentence: str) -> None:
+    programs = {
+        "terraform": """echo '{"terraform_version": "1.9.0"}'""",
+        "mvn": "command -v java > /dev/null",
+        "java": "exit 0",
+        "python3": f'exec {sys.executable} "$@"',
+    }
+    for name in programs.keys() - {missing}:
+        (tmp_path / name).write_text(f"#!/bin/sh\n{programs[name]}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "make").symlink_to(shutil.which("make"))
+    [line] = errors("install", PATH=str(tmp_path), JAVA_HOME="")
+    assert line.startswith(sentence)
+    assert "macOS: brew install" in line
+
+
+def test_terraform_is_not_told_of_a_settings_file_that_is_missing(tmp_path: Path) -> None:
+    more, settings = tmp_path / "more.mk", tmp_path / "settings.tfrc"
+    more.write_text('show: ; @echo "[$$TF_CLI_CONFIG_FILE]"\n')
+    arguments = ("--file", "Makefile", "--file", str(more), "show")
+    assert make(*arguments, TF_CLI_CONFIG_FILE=str(settings)).stdout == "[]\n"
+    settings.touch()
+    assert make(*arguments, TF_CLI_CONFIG_FILE=str(settings)).stdout == f"[{settings}]\n"

@@ -1,4 +1,4 @@
-"""The whole platform on events of the tests' own: streams, detector, alert function, delivery, lake, questions."""
+"""The whole platform on the events of shop.py: streams, detector, alert function, delivery, lake, questions."""
 
 import gzip
 import json
@@ -6,18 +6,20 @@ import os
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import boto3
 import insight_reference
 import pytest
 import shop
+from conftest import SHARED
 
 from insights import run_all, table_dates
-from insights.engines import Engine, from_environment
-from local_cloud import counts, flink, steps
-from local_cloud.stack import ROOT, Stack, wait_for
+from insights.engines import Engine
+from local_cloud import counts, steps, trino
+from local_cloud.stack import ROOT, Stack
+from local_cloud.waiting import wait_for
 
 RETENTION_S = 365 * 24 * 3600
 
@@ -35,16 +37,21 @@ class Platform:
 
     @property
     def engine(self) -> Engine:
-        return from_environment("trino", self.outputs["database"])
+        return trino.engine(self.stack)
+
+    def alerts(self) -> list[dict]:
+        """Return the alerts in stream 2."""
+        return counts.alerts(self.stack.client("kinesis"), self.outputs["alert_stream_name"])
 
     def items(self) -> list[dict[str, str]]:
-        """Returns the incidents, by alert."""
-        return sorted(counts.incidents(self.outputs["incident_table_name"]), key=lambda item: item["window_end_at"])
+        """Return the incidents in the order of their windows."""
+        incidents = counts.incidents(self.stack.client("dynamodb"), self.outputs["incident_table_name"])
+        return sorted(incidents, key=lambda item: item["window_end_at"])
 
     def metric(self) -> dict[str, float]:
-        """Returns what CloudWatch holds of the alerts so far."""
+        """Return the metric of the alerts so far."""
         statistics = ["SampleCount", "Sum", "Maximum"]
-        points = boto3.client("cloudwatch").get_metric_statistics(
+        points = self.stack.client("cloudwatch").get_metric_statistics(
             Namespace=self.outputs["metric_namespace"],
             MetricName=self.outputs["metric_name"],
             Dimensions=[{"Name": "rule", "Value": "burst"}],
@@ -60,8 +67,8 @@ class Platform:
         }
 
     def failure_letters(self) -> list[dict]:
-        """Returns the messages in the failure queue, and leaves it empty."""
-        sqs, url, letters = boto3.client("sqs"), self.outputs["failure_queue_url"], []
+        """Remove all messages from the failure queue and return them."""
+        sqs, url, letters = self.stack.client("sqs"), self.outputs["failure_queue_url"], []
         while batch := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
             for message in batch:
                 letters.append(json.loads(message["Body"]))
@@ -69,9 +76,9 @@ class Platform:
         return letters
 
 
-def put(stream: str, records: list[tuple[str, str]]) -> None:
-    """Puts (partition key, data) into a stream; none may be refused."""
-    kinesis = boto3.client("kinesis")
+def put(stack: Stack, stream: str, records: list[tuple[str, str]]) -> None:
+    """Put records, as (partition key, data), into a stream, which must take them all."""
+    kinesis = stack.client("kinesis")
     for start in range(0, len(records), 500):
         entries = [{"PartitionKey": key, "Data": data.encode()} for key, data in records[start : start + 500]]
         assert kinesis.put_records(StreamName=stream, Records=entries)["FailedRecordCount"] == 0
@@ -81,19 +88,19 @@ def put(stream: str, records: list[tuple[str, str]]) -> None:
 def platform(stack: Stack) -> Iterator[Platform]:
     outputs = stack.outputs()
     started_at = datetime.now(UTC).replace(microsecond=0)
-    notices = counts.Notices(outputs["incident_topic_arn"])
+    notices = counts.Notices(stack)
     records = shop.records()
-    put(outputs["raw_stream_name"], records)
+    put(stack, outputs["raw_stream_name"], records)
     platform = Platform(stack, outputs, notices, [data for _, data in records], started_at)
-    steps.start_detector(stack, savepoint=steps.drain(stack))
-    counts.wait_until_handled(stack, outputs)
+    steps.drain_and_resume(stack)
+    counts.wait_until_handled(stack)
     assert steps.wait_until_delivered(stack) == len(records)
     platform.etl_counts = curate(platform)
     yield platform
 
 
 def curate(platform: Platform) -> dict:
-    """Returns the counts of a run over all that has arrived, also where midnight has passed meanwhile."""
+    """Run the curate job over all that has arrived, also past midnight, and return its counts."""
     return steps.curate(platform.stack, platform.started_at.date(), datetime.now(UTC).date())
 
 
@@ -102,17 +109,18 @@ def instant(text: str) -> datetime:
 
 
 def test_every_record_is_in_the_stream_and_in_the_raw_bucket_once(platform: Platform) -> None:
-    assert counts.records(platform.outputs["raw_stream_name"]) == len(platform.sent)
+    kinesis = platform.stack.client("kinesis")
+    assert counts.records(kinesis, platform.outputs["raw_stream_name"]) == len(platform.sent)
     assert sorted(raw_lines(platform)) == sorted(platform.sent)
 
 
 def test_quarantined_records_are_a_metric_by_reason(platform: Platform) -> None:
-    sums = counts.metric_sums(platform.outputs, "quarantine_metric_name", "reason", platform.started_at)
+    sums = counts.metric_sums(platform.stack, "quarantine_metric_name", "reason", platform.started_at)
     assert sums == Counter(shop.BAD_RECORDS.values())
 
 
 def raw_lines(platform: Platform) -> list[str]:
-    s3, bucket = boto3.client("s3"), platform.outputs["raw_bucket"]
+    s3, bucket = platform.stack.client("s3"), platform.outputs["raw_bucket"]
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="events/")
     keys = [entry["Key"] for page in pages for entry in page["Contents"]]
     bodies = [s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys]
@@ -120,18 +128,18 @@ def raw_lines(platform: Platform) -> list[str]:
 
 
 def test_stream_2_holds_exactly_the_alerts_keyed_by_subject_beside_the_tally(platform: Platform) -> None:
-    stream = platform.outputs["alert_stream_name"]
-    assert sorted(counts.alerts(stream), key=lambda one: one["window_end_at"]) == shop.ALERTS
-    for record in counts.read_all(stream):
+    assert sorted(platform.alerts(), key=lambda one: one["window_end_at"]) == shop.ALERTS
+    for record in counts.read_all(platform.stack.client("kinesis"), platform.outputs["alert_stream_name"]):
         found = json.loads(record["Data"])
         assert record["PartitionKey"] == (found["subject"] if "subject" in found else found["reason"])
 
 
-def test_what_the_rules_do_not_judge_is_counted(platform: Platform) -> None:
-    assert counts.unjudged(platform.outputs["alert_stream_name"]) == {"undated": 1}
+def test_unjudged_events_are_counted(platform: Platform) -> None:
+    kinesis = platform.stack.client("kinesis")
+    assert counts.unjudged(kinesis, platform.outputs["alert_stream_name"]) == {"undated": 1}
 
     def metric() -> dict[str, float]:
-        return counts.metric_sums(platform.outputs, "unjudged_metric_name", "reason", platform.started_at)
+        return counts.metric_sums(platform.stack, "unjudged_metric_name", "reason", platform.started_at)
 
     wait_for(metric, "the metric of unjudged events", timeout_s=30)
     assert metric() == {"undated": 1}
@@ -185,37 +193,31 @@ def test_curated_rows_hold_the_events_values(platform: Platform) -> None:
 def test_each_answer_equals_an_independent_computation(platform: Platform, top_n: int) -> None:
     from_date, to_date = table_dates(platform.engine)
     parameters = {"from_date": from_date, "to_date": to_date, "top_n": top_n}
-    answers = run_all(platform.engine, parameters)
-    assert [answer.question.name for answer in answers] == [
-        "brands_needing_marketing",
-        "carts_not_bought",
-        "top_categories_per_hour",
-        "top_categories_per_weekday",
-        "unique_visitors_per_day",
-    ]
-    for answer in answers:
-        expected = getattr(insight_reference, answer.question.name)(shop.curated(), **parameters)
+    answers = {answer.question.name: answer for answer in run_all(platform.engine, parameters)}
+    for name, reference in insight_reference.REFERENCES.items():
+        answer, expected = answers[name], reference(shop.curated(), **parameters)
         assert list(answer.columns) == expected.columns
-        assert answer.rows, f"{answer.question.name} answers nothing: the shop's events do not test it"
-        assert answer.rows == expected.rows(), answer.question.name
+        assert answer.rows, f"{name} answers nothing: the shop's events do not test it"
+        assert answer.rows == expected.rows(), name
 
 
 def test_a_range_of_one_day_leaves_the_other_out(platform: Platform) -> None:
     _, to_date = table_dates(platform.engine)
     parameters = {"from_date": to_date, "to_date": to_date, "top_n": 3}
-    for answer in run_all(platform.engine, parameters):
-        expected = getattr(insight_reference, answer.question.name)(shop.curated(), **parameters)
-        assert answer.rows == expected.rows(), answer.question.name
+    answers = {answer.question.name: answer for answer in run_all(platform.engine, parameters)}
+    for name, reference in insight_reference.REFERENCES.items():
+        assert answers[name].rows == reference(shop.curated(), **parameters).rows(), name
 
 
-# What follows sends more: it comes last.
+# The following tests send more. They come last.
 
 
 def test_repeated_and_broken_alerts_change_nothing_downstream(platform: Platform) -> None:
     items, metric, messages = platform.items(), platform.metric(), platform.notices.count()
     again = [(alert["subject"], json.dumps(alert)) for alert in shop.ALERTS]
-    put(platform.outputs["alert_stream_name"], [*again, ("user#700000000002", '{"alert_id": "half an al'), *again])
-    counts.wait_until_handled(platform.stack, platform.outputs)
+    stream = platform.outputs["alert_stream_name"]
+    put(platform.stack, stream, [*again, ("user#700000000002", '{"alert_id": "half an al'), *again])
+    counts.wait_until_handled(platform.stack)
     [letter] = platform.failure_letters()
     assert letter["payload"] == '{"alert_id": "half an al'
     assert platform.items() == items
@@ -224,25 +226,27 @@ def test_repeated_and_broken_alerts_change_nothing_downstream(platform: Platform
 
 
 def reprocess(platform: Platform) -> str:
-    """Returns the last line of what `make reprocess` says of all that has arrived."""
+    """Run `make reprocess` over all that has arrived, and return the last line of its output."""
     days = (f"FROM={platform.started_at.date()}", f"TO={datetime.now(UTC).date()}")
-    command = ["make", "reprocess", "ENV=local", f"LOCAL={platform.stack.directory}", *days]
+    command = ["make", "reprocess", "ENV=local", f"BUILD={SHARED}", *days]
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     result = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout.splitlines()[-1]
 
 
-def told(platform: Platform) -> tuple[int, dict, int]:
-    """Returns how many alerts stream 2 holds, the metric, and how many notices came."""
-    return counts.records(platform.outputs["alert_stream_name"]), platform.metric(), platform.notices.count()
+def notified(platform: Platform) -> tuple[int, dict, int]:
+    """Return the number of records in stream 2, the metric, and the number of notices."""
+    kinesis = platform.stack.client("kinesis")
+    records = counts.records(kinesis, platform.outputs["alert_stream_name"])
+    return records, platform.metric(), platform.notices.count()
 
 
-def test_reprocessing_stores_what_is_not_there_marked_and_tells_nobody(platform: Platform) -> None:
-    items, before = platform.items(), told(platform)
+def test_reprocessing_stores_missing_incidents_marked_and_notifies_nobody(platform: Platform) -> None:
+    items, before = platform.items(), notified(platform)
     gone = items.pop()
     key = {name: {"S": gone[name]} for name in ("ddb_partition_key", "ddb_sort_key")}
-    boto3.client("dynamodb").delete_item(TableName=platform.outputs["incident_table_name"], Key=key)
+    platform.stack.client("dynamodb").delete_item(TableName=platform.outputs["incident_table_name"], Key=key)
 
     assert reprocess(platform) == "5 alerts, 1 stored as incidents, 4 were known"
     *known, stored = platform.items()
@@ -251,24 +255,38 @@ def test_reprocessing_stores_what_is_not_there_marked_and_tells_nobody(platform:
     assert {name: stored[name] for name in stored.keys() - times} == {name: gone[name] for name in gone.keys() - times}
     assert "notified_at" not in stored
     assert gone["notified_at"] < stored["reprocessed_at"] == stored["detected_at"]
-    assert told(platform) == before
+    assert notified(platform) == before
+
+
+@contextmanager
+def deployed(platform: Platform, group: dict) -> Iterator[None]:
+    """Add a property group to the deployed detector until the end of the block."""
+    analytics, name = platform.stack.client("kinesisanalyticsv2"), platform.outputs["detector_name"]
+
+    def detail() -> dict:
+        return analytics.describe_application(ApplicationName=name)["ApplicationDetail"]
+
+    def update(groups: list[dict]) -> None:
+        analytics.update_application(
+            ApplicationName=name,
+            CurrentApplicationVersionId=detail()["ApplicationVersionId"],
+            ApplicationConfigurationUpdate={"EnvironmentPropertyUpdates": {"PropertyGroups": groups}},
+        )
+
+    configuration = detail()["ApplicationConfigurationDescription"]
+    groups = configuration["EnvironmentPropertyDescriptions"]["PropertyGroupDescriptions"]
+    update([*groups, group])
+    try:
+        yield
+    finally:
+        update(groups)
 
 
 def test_reprocessing_goes_by_the_deployed_values(platform: Platform) -> None:
-    items, before = platform.items(), told(platform)
-    analytics, name = boto3.client("kinesisanalyticsv2"), platform.outputs["detector_name"]
-    detail = analytics.describe_application(ApplicationName=name)["ApplicationDetail"]
-    configuration = detail["ApplicationConfigurationDescription"]
-    groups = configuration["EnvironmentPropertyDescriptions"]["PropertyGroupDescriptions"]
-    lower = {"PropertyGroupId": "values.burst", "PropertyMap": {"threshold": "4"}}
-    analytics.update_application(
-        ApplicationName=name,
-        CurrentApplicationVersionId=detail["ApplicationVersionId"],
-        ApplicationConfigurationUpdate={"EnvironmentPropertyUpdates": {"PropertyGroups": [*groups, lower]}},
-    )
-
+    items, before = platform.items(), notified(platform)
     # The bot of one second and the first alert of the doubling one cross both thresholds at the same time.
-    assert reprocess(platform) == "7 alerts, 5 stored as incidents, 2 were known"
+    with deployed(platform, {"PropertyGroupId": "values.burst", "PropertyMap": {"threshold": "4"}}):
+        assert reprocess(platform) == "7 alerts, 5 stored as incidents, 2 were known"
     added = [item for item in platform.items() if item not in items]
     assert len(platform.items()) == len(items) + len(added)
     assert [(item["subject"], item["level"], item["num_actions_per_watermark"]) for item in added] == [
@@ -279,7 +297,7 @@ def test_reprocessing_goes_by_the_deployed_values(platform: Platform) -> None:
         (f"user#{shop.LAST_BOT}", "1", "5"),
     ]
     assert all("reprocessed_at" in item and "notified_at" not in item for item in added)
-    assert told(platform) == before
+    assert notified(platform) == before
 
 
 def test_curating_the_same_days_again_changes_nothing(platform: Platform) -> None:
@@ -289,10 +307,3 @@ def test_curating_the_same_days_again_changes_nothing(platform: Platform) -> Non
     assert again["curated_rows"] == again["quarantined_rows"] == 0
     after = counts.lake(platform.engine)
     assert after == before | {"duplicate_rows": before["duplicate_rows"] + len(platform.sent)}
-
-
-def test_a_dead_detector_is_noticed(platform: Platform) -> None:
-    flink.rest(platform.stack, f"/jobs/{flink.running_job(platform.stack)}/yarn-cancel")
-    wait_for(lambda: flink.running_job(platform.stack) is None, "the detector to be cancelled", timeout_s=30)
-    with pytest.raises(RuntimeError, match=r"the detector does not run: see .*flink-jobmanager.log"):
-        steps.drain(platform.stack)

@@ -1,6 +1,6 @@
-"""What the tests of the local cloud's runners stand on: a clock that only sleep moves, and Kinesis in memory.
+"""Fakes for the tests of the local cloud's pollers: a clock that only `sleep` moves, and Kinesis in memory.
 
-Neither moto nor the emulator keeps a split shard's records and ends its iterators, as Kinesis does.
+Unlike moto and the emulator, this Kinesis keeps the records of a split shard and ends its iterators, as AWS does.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,11 @@ NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
 
 class Stop(Exception):
-    """Ends a loop that is for ever."""
+    """Ends an endless loop."""
 
 
 class Clock:
-    """Time that passes by sleeping only; what is to happen at a moment happens during that sleep."""
+    """Time that only sleeping moves. An action planned for a moment runs during the sleep that reaches it."""
 
     def __init__(self) -> None:
         self.passed_s = 0.0
@@ -52,9 +52,9 @@ class ResourceNotFoundException(Exception):
 
 
 class Kinesis:
-    """A stream as AWS documents it, behind the part of boto3's client that the runners use.
+    """A stream as AWS documents it, behind the part of boto3's client that the pollers use.
 
-    An iterator into a closed shard ends (None) when it is read out. ListShards answers one shard a page.
+    An iterator of a closed shard ends (None) at the shard's end. ListShards returns one shard per page.
     """
 
     class exceptions:
@@ -70,7 +70,7 @@ class Kinesis:
         self.reads: list[str] = []
 
     def put(self, shard: str, data: bytes = b"", key: str = "1", at: datetime = NOON) -> str:
-        """Returns the new record's sequence number: 1, 2, … over all shards."""
+        """Add a record and return its sequence number: 1, 2, … over all shards."""
         assert shard not in self.closed
         self.last_number += 1
         number = str(self.last_number)
@@ -83,13 +83,13 @@ class Kinesis:
         self.closed.add(shard)
 
     def reshard(self, parents: list[str], children: list[str]) -> None:
-        """Splits one shard or merges two."""
+        """Split one shard, or merge two."""
         self.closed.update(parents)
         for child in children:
             self.records[child], self.parents[child] = [], parents
 
     def remove(self, shard: str) -> None:
-        """As when its retention is over."""
+        """Remove a shard, as when its retention is over."""
         del self.records[shard], self.parents[shard]
 
     def expire_iterators(self) -> None:

@@ -1,6 +1,8 @@
-"""The address of Flink's page: asked of Managed Flink as documented, and in one sentence why there is none."""
+"""The address of Flink's page: from Managed Flink as documented, or one sentence that says why there is none."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import boto3
 import pytest
@@ -8,6 +10,10 @@ from botocore.exceptions import NoCredentialsError
 from botocore.stub import Stubber
 
 from detector import flink_page
+from local_cloud.stack import Stack
+from shopstream.app import run
+from shopstream.commands import detection
+from shopstream.environment import Local
 
 URL = "https://1234567890.kinesisanalytics.us-east-1.amazonaws.com/flinkdashboard?X-Amz-Signature=0a1b"
 ASKED = {
@@ -19,10 +25,13 @@ ASKED = {
 
 @pytest.fixture
 def flink(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
-    """Returns Managed Flink, which answers only what it is told to expect; moto does not know this call."""
+    """Return Managed Flink with expected calls only; moto does not know this call."""
     keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
     client = boto3.client("kinesisanalyticsv2", region_name="us-east-1", **keys)
-    monkeypatch.setattr(flink_page.boto3, "client", {"kinesisanalyticsv2": client}.__getitem__)
+    environment = SimpleNamespace(
+        outputs={"detector_name": "detector-1"}, client={"kinesisanalyticsv2": client}.__getitem__
+    )
+    monkeypatch.setattr(detection, "open_environment", lambda name, home: environment)
     with Stubber(client) as stubber:
         yield stubber
         stubber.assert_no_pending_responses()
@@ -30,10 +39,18 @@ def flink(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
 
 def test_the_address_alone_is_on_stdout(flink: Stubber, capsys: pytest.CaptureFixture) -> None:
     flink.add_response("create_application_presigned_url", {"AuthorizedUrl": URL}, ASKED)
-    assert flink_page.main(["--application", "detector-1"]) == 0
+    assert run(["flink-ui"]) == 0
     said = capsys.readouterr()
     assert said.out == f"{URL}\n"
     assert "within three minutes" in said.err
+
+
+def test_the_local_address_is_the_stacks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    local = Local.__new__(Local)
+    local.stack = Stack(Path("unused"), {"flink_rest": 4567})
+    monkeypatch.setattr(detection, "open_environment", lambda name, home: local)
+    assert run(["flink-ui", "--env", "local"]) == 0
+    assert capsys.readouterr() == ("http://127.0.0.1:4567\n", "")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +65,7 @@ def test_the_address_alone_is_on_stdout(flink: Stubber, capsys: pytest.CaptureFi
 )
 def test_why_there_is_no_page_is_one_line(flink: Stubber, capsys: pytest.CaptureFixture, code: str, hint: str) -> None:
     flink.add_client_error("create_application_presigned_url", code, "what AWS says", expected_params=ASKED)
-    assert flink_page.main(["--application", "detector-1"]) == 1
+    assert run(["flink-ui"]) == 1
     said = capsys.readouterr()
     [line] = said.err.splitlines()
     assert said.out == ""

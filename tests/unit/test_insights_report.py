@@ -8,21 +8,24 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from insight_samples import sample_answer
 
 from insights import Answer, Question, all_questions
-from insights.report import DRAWINGS, render, text_table
+from insights.drawing import draw
+from insights.question import in_reading_order
+from insights.report import render
+from insights.tables import questions_table, text_table
 
-PARAMETERS = {"from_date": date(2019, 10, 1), "to_date": date(2019, 10, 2), "top_n": 10}
+QUESTIONS = {question.name: question for question in all_questions()}
+# The order of the report.
+DRAWN = [
+    "unique_visitors_per_day",
+    "top_categories_per_hour",
+    "top_categories_per_weekday",
+    "carts_not_bought",
+    "brands_needing_marketing",
+]
 HOSTILE = "</script><script>alert('x')</script><img src=http://evil.example/x.png>"
-COLUMNS = {
-    "brands_needing_marketing": (
-        "brand_rank,brand,viewers,buyers,conversion,shop_conversion,average_viewers,extra_buyers"
-    ),
-    "carts_not_bought": "product_rank,product_id,category_code,brand,carts,bought,removed,left_behind,unsold_value",
-    "top_categories_per_hour": "event_hour,category_rank,category_code,viewers,views,purchases,revenue",
-    "top_categories_per_weekday": "event_weekday,category_rank,category_code,viewers,views,purchases,revenue",
-    "unique_visitors_per_day": "visit_date,visitors,sessions,buyers",
-}
 ROWS: dict[str, list[tuple[Any, ...]]] = {
     "brands_needing_marketing": [
         (1, HOSTILE, 23, 3, Decimal("0.1304"), Decimal("0.0263"), Decimal("45.1"), Decimal("2.39"))
@@ -63,8 +66,7 @@ SUMMARY = {
 
 
 def answer(name: str, rows: list[tuple[Any, ...]]) -> Answer:
-    question = next(question for question in all_questions() if question.name == name)
-    return Answer(question, tuple(COLUMNS[name].split(",")), rows, PARAMETERS, 0.5)
+    return sample_answer(QUESTIONS[name], rows)
 
 
 class Page(HTMLParser):
@@ -130,14 +132,14 @@ def test_text_from_outside_stays_text(page: Page, html: str) -> None:
 def test_every_question_has_a_chart_a_sentence_and_a_table(page: Page) -> None:
     drawn = [attributes["id"] for _, attributes in page.elements if (attributes.get("id") or "").startswith("chart-")]
 
-    assert drawn == [f"chart-{name}" for name in DRAWINGS]
-    assert set(page.charts()) == set(DRAWINGS)
+    assert drawn == [f"chart-{name}" for name in DRAWN]
+    assert set(page.charts()) == set(DRAWN)
     assert "On the busiest day, 1 October 2019, 4,504 shoppers came and 193 of them bought." in page.text
     assert "The top category is electronics / smartphone in 2 of 2 hours." in page.text
     assert "Tuesday: the top category is apparel / shoes, with 5 viewers." in page.text
     assert "Of the 4 carts with these products, 3 were not bought: 1,234.50 unsold." in page.text
     assert "13.0% of those who see it, against 2.6% across the shop, but only 23 shoppers saw it" in page.text
-    assert [tag for tag, _ in page.elements].count("table") == len(DRAWINGS) + 1
+    assert [tag for tag, _ in page.elements].count("table") == len(DRAWN) + 1
 
 
 def test_charts_hold_the_rows(page: Page) -> None:
@@ -165,9 +167,9 @@ def test_incidents_are_of_any_subject_and_level() -> None:
     assert page.text.index("product 1004856") < page.text.index("site r 8")
 
 
-def test_a_failed_run_is_not_painted_green(html: str) -> None:
+def test_a_failed_run_is_not_shown_in_green(html: str) -> None:
     assert re.search(r'Bots found</dt><dd class="bad">2 of 3<', html)
-    assert re.search(r'Shoppers wrongly accused</dt><dd class="bad">1<', html)
+    assert re.search(r'Shoppers wrongly flagged</dt><dd class="bad">1<', html)
     assert re.search(r'Events lost</dt><dd class="good">0<', html)
 
 
@@ -185,14 +187,6 @@ def test_what_is_not_given_is_left_out() -> None:
     assert not {"incidents", "run"} & {attributes.get("id") for _, attributes in page.elements}
 
 
-def test_a_new_question_needs_no_python() -> None:
-    text = "-- title: Prices\n-- question: How dear?\n-- grain: one row\nselect 1"
-    page = Page(render([Answer(Question.parse("prices", text), ("price",), [(Decimal("3.50"),)], PARAMETERS, 0.1)]))
-
-    assert page.charts() == {}
-    assert "How dear?" in page.text and "3.50" in page.text
-
-
 def test_long_ranges_are_drawn_too() -> None:
     days = [(date(2019, 10, day), day, day, 0) for day in range(1, 32)]
     hours = [(hour, 1, f"c{hour}", hour + 1, 1, 0, Decimal(0)) for hour in range(24)]
@@ -203,16 +197,120 @@ def test_long_ranges_are_drawn_too() -> None:
 
 
 def test_the_text_table_aligns_numbers_and_counts_the_rest() -> None:
-    assert (
-        text_table(answer("carts_not_bought", ROWS["carts_not_bought"]), 1)
-        .splitlines()[0]
-        .startswith("Rank  Product id")
-    )
+    assert text_table(answer("carts_not_bought", ROWS["carts_not_bought"]), 1).splitlines()[0].split()[:3] == [
+        "Rank",
+        "Product",
+        "id",
+    ]
     table = text_table(answer("unique_visitors_per_day", ROWS["unique_visitors_per_day"]), 1)
 
     assert table.splitlines() == [
-        "Visit date  Visitors  Sessions  Buyers",
-        "----------  --------  --------  ------",
-        "2019-10-01     4,504     5,066     193",
+        "Visit date      Visitors    Sessions    Buyers",
+        "------------  ----------  ----------  --------",
+        "2019-10-01         4,504       5,066       193",
         "… 1 more row",
     ]
+
+
+def test_the_text_table_of_an_answer_without_rows_says_so() -> None:
+    lines = text_table(answer("carts_not_bought", []), 10).splitlines()
+
+    assert lines[0].split()[:3] == ["Rank", "Product", "id"]
+    assert lines[2:] == ["(nothing in this range fits the question)"]
+
+
+@pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
+def test_every_question_can_be_shown(question: Question) -> None:
+    page = Page(render([sample_answer(question)]))
+
+    assert question.title in page.text and question.question in page.text
+    assert set(page.charts()) == ({question.name} if question.chart else set())
+
+
+def test_every_question_is_in_the_table_of_the_docs() -> None:
+    rows = questions_table().splitlines()[2:]
+
+    assert [row.split("]")[0].removeprefix("| [") for row in rows] == [
+        question.title for question in in_reading_order(list(QUESTIONS.values()))
+    ]
+    [visitors] = [row for row in rows if "unique_visitors_per_day" in row]
+    assert "How many different shoppers visit the shop each day, and how many of them buy?" in visitors
+    assert "one row per day (UTC) with at least one event" in visitors
+    assert "`from_date`, `to_date`" in visitors and "top_n" not in visitors
+    assert "`top_n` (default 10)" in next(row for row in rows if "carts_not_bought" in row)
+
+
+class TestCharts:
+    """What the charts of the five questions show."""
+
+    def values(self, name: str, rows: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
+        drawing = draw(answer(name, rows))
+        assert drawing
+        data = drawing.chart.get("data") or drawing.chart["layer"][0]["data"]
+        return data["values"]
+
+    def finding(self, name: str, rows: list[tuple[Any, ...]]) -> str:
+        drawing = draw(answer(name, rows))
+        assert drawing
+        return drawing.finding
+
+    def test_a_product_is_named_by_brand_kind_and_id(self) -> None:
+        rows = [
+            (1, 5, "appliances.kitchen.air_heater", "sony", 3, 1, 1, 1, Decimal("12.50")),
+            (2, 7, None, None, 1, 0, 0, 1, Decimal("0.00")),
+        ]
+        values = self.values("carts_not_bought", rows)
+
+        assert [value["Name"] for value in values] == ["sony air heater 5", "7"]
+        assert [value["Label"] for value in values] == ["12.50 in 2 carts", "0.00 in 1 cart"]
+
+    def test_bars_stop_at_15_and_the_sentence_counts_all(self) -> None:
+        rows = [(i, i, None, None, 2, 1, 0, 1, Decimal("1.00")) for i in range(1, 21)]
+
+        assert len(self.values("carts_not_bought", rows)) == 15
+        assert self.finding("carts_not_bought", rows) == (
+            "Of the 40 carts with these products, 20 were not bought: 20.00 unsold."
+        )
+
+    def test_the_average_of_the_shop_is_a_line(self) -> None:
+        drawing = draw(answer("brands_needing_marketing", ROWS["brands_needing_marketing"]))
+        assert drawing
+        bars, labels, line, note = drawing.chart["layer"]
+
+        assert bars["mark"]["type"] == "bar" and labels["mark"]["type"] == "text"
+        assert line["mark"]["type"] == "rule" and line["data"]["values"] == [{"Value": 0.0263}]
+        assert note["mark"]["text"] == "the shop's average"
+        assert "sells to 13.0% of those" in drawing.finding
+
+    def test_one_day_is_three_bars_and_many_days_are_groups(self) -> None:
+        days = [(date(2019, 10, day), 30 - day, day, 0) for day in range(1, 12)]
+        one, few, many = (draw(answer("unique_visitors_per_day", days[:count])) for count in (1, 10, 11))
+        assert one and few and many
+
+        assert one.chart["layer"][0]["encoding"]["x"]["title"] == "1 October 2019"
+        assert [layer["mark"]["type"] for layer in few.chart["layer"]] == ["bar", "text"]
+        assert many.chart["mark"]["type"] == "bar"
+        assert many.finding == "On the busiest day, 1 October 2019, 29 shoppers came and 0 of them bought."
+
+    def test_a_grid_holds_the_15_categories_with_the_most_viewers(self) -> None:
+        rows = [(1, i, f"c{i:02}", 100 - i, 100, 0, Decimal(0)) for i in range(1, 21)]
+        rows += [(7, 1, "c02", 20_000, 20_000, 0, Decimal(0))]
+        drawing = draw(answer("top_categories_per_weekday", rows))
+        assert drawing
+        cells, low, high = drawing.chart["layer"]
+
+        assert {value["Y"] for value in drawing.chart["data"]["values"]} == {f"c{i:02}" for i in range(1, 16)}
+        assert cells["encoding"]["x"]["sort"] == ["Monday", "Sunday"]
+        assert cells["encoding"]["y"]["sort"][:2] == ["c02", "c01"]
+        assert low["encoding"]["text"]["format"] == high["encoding"]["text"]["format"] == "~s"
+
+    def test_of_two_leaders_the_first_in_order_is_named(self) -> None:
+        rows = [(hour, 1, code, 1, 1, 0, Decimal(0)) for hour, code in ((1, "b"), (2, "a"))]
+
+        assert self.finding("top_categories_per_hour", rows) == "The top category is a in 1 of 2 hours."
+
+    def test_one_hour_only_is_a_list_of_bars(self) -> None:
+        rows = [(5, 1, "a.b_c", 1, 1, 0, Decimal(0))]
+
+        assert self.finding("top_categories_per_hour", rows) == "05:00: the top category is a / b c, with 1 viewer."
+        assert [value["Label"] for value in self.values("top_categories_per_hour", rows)] == ["1"]

@@ -1,4 +1,4 @@
-"""The Lambda as a whole against moto: what is in the table, the topic, the queue and the log afterwards."""
+"""The alert function as a whole, with moto: what is in the table, the topic, the queue and the log afterwards."""
 
 import base64
 import json
@@ -17,6 +17,7 @@ from moto import mock_aws
 from lambda_alert import handler, settings
 from lambda_alert.alert import parse
 from lambda_alert.incidents import Incidents
+from lambda_alert.rules import RULES
 
 TABLE, METRIC, NAMESPACE = "ddb-ecommerce-tab-1", "ecomm-user-high-volume-events", "ecommerce-namespace-1"
 UNJUDGED_METRIC = "ecomm-unjudged-events"
@@ -39,7 +40,7 @@ def alert(user_id: int, count: int = 7, level: int = 1) -> dict[str, Any]:
 
 
 def item(user_id: int) -> dict[str, Any]:
-    """The final state of an alert's incident."""
+    """Return the final state of an alert's incident."""
     return {
         "ddb_partition_key": {"S": f"user#{user_id}"},
         "ddb_sort_key": {"S": f"burst:user#{user_id}:2019-10-01T00:00:12.500Z"},
@@ -57,7 +58,7 @@ def item(user_id: int) -> dict[str, Any]:
 
 
 def records(*payloads: Any) -> list[dict[str, Any]]:
-    """Kinesis records as Lambda gets them, with sequence numbers 1, 2, …; what is not bytes is made JSON."""
+    """Return Kinesis records as Lambda gets them, numbered 1, 2, … Payloads other than bytes become JSON."""
     return [
         {
             "eventID": f"shardId-000000000000:{number}",
@@ -84,7 +85,7 @@ def aggregated(*payloads: bytes) -> bytes:
 
 
 class Breaking:
-    """A client one of whose methods fails, before or after the call took effect, while the fault lasts."""
+    """A client with one method that fails, before or after the call takes effect, for the calls that `breaks` picks."""
 
     def __init__(self, client: Any, method: str, fault: BaseException, after: bool, breaks: Callable[[dict], bool]):
         self._client, self._method, self._fault, self._after, self._breaks = client, method, fault, after, breaks
@@ -107,7 +108,7 @@ class Breaking:
 
 @dataclass
 class Cloud:
-    """The function's surroundings; `respond` runs it, with clients replaced at will."""
+    """The function's surroundings. `respond` runs it, with other clients if given."""
 
     values: settings.Settings
     clients: dict[str, Any]
@@ -186,13 +187,15 @@ def test_alert_becomes_incident_notice_and_metric(cloud: Cloud):
 
     assert cloud.items() == [item(1)]
     (message,) = cloud.messages()
-    assert message["Subject"] == "burst, level 1: user 1, 7 in 10 s (allowed: 5)"
+    rule = RULES["burst"]
+    assert message["Subject"] == f"[{rule.severity}] {rule.title}, level 1: user 1, 7 in 10 s (allowed: 5)"
     assert json.loads(message["Message"]) == {**alert(1), "detected_at": "2026-11-23T12:00:00.250Z"}
     assert {name: a["Value"] for name, a in message["MessageAttributes"].items()} == {
         "alert_id": "burst:user#1:2019-10-01T00:00:12.500Z",
         "rule": "burst",
         "subject": "user#1",
         "level": "1",
+        "severity": rule.severity,
     }
     assert cloud.metrics() == [
         {
@@ -324,7 +327,7 @@ def test_what_is_neither_alert_nor_tally_is_kept(cloud: Cloud):
 
 
 class Killed(BaseException):
-    """The end of the process: nothing in the function can catch it in earnest."""
+    """The end of the process: no `except Exception` catches it."""
 
 
 @pytest.mark.parametrize("fault", [ReadTimeoutError(endpoint_url="https://…"), Killed()], ids=["fails", "is killed"])
@@ -334,7 +337,7 @@ class Killed(BaseException):
         ("dynamodb", "put_item", False, 1, 1),
         ("dynamodb", "put_item", True, 1, 1),
         ("sns", "publish", False, 1, 1),
-        # From here to the mark the notice has been sent and nobody knows: it is sent again.
+        # From here to the mark, the notice has been sent but not recorded: it is sent again.
         ("sns", "publish", True, 2, 1),
         ("dynamodb", "update_item", False, 2, 2),
         ("dynamodb", "update_item", True, 1, 1),
@@ -388,7 +391,7 @@ def test_incident_deleted_before_its_mark_does_not_come_back(cloud: Cloud):
 
 def test_first_mark_stands(cloud: Cloud):
     class Forgetful(Breaking):
-        """Marks, and marks again a minute later, as the SDK does when an answer got lost."""
+        """Marks, and marks again a minute later, as the SDK does when an answer is lost."""
 
         def update_item(self, **call: Any) -> None:
             self._client.update_item(**call)

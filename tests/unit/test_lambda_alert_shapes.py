@@ -1,4 +1,4 @@
-"""The Lambda's pure parts: what a record becomes."""
+"""The pure parts of the alert function: what a record becomes."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ import pytest
 from aws_kinesis_agg.aggregator import RecordAggregator
 from aws_kinesis_agg.deaggregator import messages_pb2
 
-from lambda_alert import dead_letters, incidents, metrics, notices, records, settings
+from lambda_alert import dead_letters, incidents, metrics, notices, records, rules, settings
 from lambda_alert.alert import Alert, MalformedAlert, parse
 
 FIELDS = {
@@ -44,6 +44,7 @@ SITE_ALERT = Alert(
     threshold=1000,
     level=4,
 )
+KNOWN_RULES = {"burst": rules.Rule("Burst", "high", ("Look at the user's events.", "Limit the rate of this user."))}
 ENVIRONMENT = {
     "cloudwatch_metric": "ecomm-user-high-volume-events",
     "cloudwatch_unjudged_metric": "ecomm-unjudged-events",
@@ -229,15 +230,34 @@ def test_metric_line():
     )
 
 
+class TestRules:
+    def test_are_read_by_name(self):
+        rule = {"title": "Burst", "question": "?", "severity": "high", "subject": "user", "response": ["Look.", "Act."]}
+        assert rules.parse(json.dumps({"burst": rule})) == {"burst": rules.Rule("Burst", "high", ("Look.", "Act."))}
+
+    @pytest.mark.parametrize("name", rules.RULES)
+    def test_packed_one_says_what_a_notice_needs(self, name: str):
+        rule = rules.RULES[name]
+        assert rule.title and rule.title.isascii() and rule.title.isprintable()
+        assert rule.severity in ("low", "medium", "high", "critical")
+        assert rule.response and all(step.strip() for step in rule.response)
+        # The subject of an email says at least which rule, how severe, and the level.
+        end_at = ALERT.window_end_at
+        alert = Alert(f"{name}:site:{end_at}", name, "site", ALERT.window_start_at, end_at, 6, 5, 1)
+        assert notices.subject(alert).startswith(f"[{rule.severity}] {rule.title}, level 1: the whole site, ")
+
+
 class TestNotice:
     def test_text_for_people(self):
-        publication = notices.publication(ALERT, DETECTED_AT, "ddb-ecommerce-tab-1")
-        assert publication["Subject"] == "burst, level 2: user 9007199254740993123, 12 in 10 s (allowed: 5)"
+        publication = notices.publication(ALERT, DETECTED_AT, "ddb-ecommerce-tab-1", KNOWN_RULES)
+        assert publication["Subject"] == "[high] Burst, level 2: user 9007199254740993123, 12 in 10 s (allowed: 5)"
         assert (
             json.loads(publication["Message"])["default"]
             == """\
+Burst (severity: high)
+
 Rule "burst" counted 12 within 10 seconds for user 9007199254740993123.
-It allows 5. This is level 2; level 1 begins above that, the next at each doubling.
+It allows 5. This is level 2: level 1 begins above that, the next at each doubling.
 
 When it happened (event time, UTC)
   after 2019-10-01T00:00:02.500Z
@@ -256,9 +276,21 @@ What to do next
        and event_at > timestamp '2019-10-01 00:00:02.500'
        and event_at <= timestamp '2019-10-01 00:00:12.500'
      order by event_at
-3. Bots: block them at the shop's edge. Shoppers: raise the threshold of rule "burst".
+3. Look at the user's events.
+4. Limit the rate of this user.
 """
         )
+
+    def test_rule_that_is_not_in_the_rulebook_still_gets_a_notice(self):
+        known, unknown = (notices.publication(ALERT, DETECTED_AT, "t", rules) for rules in (KNOWN_RULES, {}))
+        assert unknown["Subject"] == "burst, level 2: user 9007199254740993123, 12 in 10 s (allowed: 5)"
+        mail = json.loads(unknown["Message"])["default"]
+        assert mail.startswith('Rule "burst" counted 12 within 10 seconds for user 9007199254740993123.\nIt allows 5.')
+        assert mail.endswith(
+            "3. If it was a bot, block it at the shop's edge.\n4. If it was a shopper, raise the threshold.\n"
+        )
+        assert unknown["MessageAttributes"].keys() == known["MessageAttributes"].keys() - {"severity"}
+        assert json.loads(unknown["Message"])["sqs"] == json.loads(known["Message"])["sqs"]
 
     @pytest.mark.parametrize(
         ("alert", "subject", "counted", "key", "condition"),
@@ -297,11 +329,12 @@ What to do next
             assert json.loads(message[protocol]) == {**FIELDS, "detected_at": "2026-11-23T12:00:00.250Z"}
 
     def test_attributes_to_filter_by(self):
-        assert notices.publication(ALERT, DETECTED_AT, "t")["MessageAttributes"] == {
+        assert notices.publication(ALERT, DETECTED_AT, "t", KNOWN_RULES)["MessageAttributes"] == {
             "alert_id": {"DataType": "String", "StringValue": ALERT.alert_id},
             "rule": {"DataType": "String", "StringValue": "burst"},
             "subject": {"DataType": "String", "StringValue": "user#9007199254740993123"},
             "level": {"DataType": "Number", "StringValue": "2"},
+            "severity": {"DataType": "String", "StringValue": "high"},
         }
 
     def test_longest_subject_fits(self):
@@ -309,8 +342,9 @@ What to do next
         longest = Alert(
             f"{rule}:{subject}:{end_at}", rule, subject, "2000-01-01T00:00:00.000Z", end_at, 2**63 - 1, 2**62, 1
         )
-        assert len(notices.subject(longest)) == notices.MAX_SUBJECT_LENGTH
-        assert notices.subject(longest).isascii()
+        for known in ({}, {rule: rules.Rule("Größter Ansturm " * 9, "critical", ())}):
+            assert len(notices.subject(longest, known)) == notices.MAX_SUBJECT_LENGTH
+            assert notices.subject(longest, known).isascii()
 
 
 class TestLetter:

@@ -1,8 +1,8 @@
-"""A run counts as good only if every event and every bot is accounted for; what is not is named with both numbers."""
+"""A run is good only if every event and every bot is accounted for. Otherwise the two numbers are named."""
 
 import pytest
 
-from local_cloud.demo import faults, judge
+from local_cloud.demo import compare_with_labels, faults
 
 # All numbers differ, so that no equality holds by comparing the wrong ones.
 GOOD = {
@@ -96,7 +96,7 @@ def test_a_run_in_which_no_bot_was_mixed_in_although_asked_for_is_not_good() -> 
 
 
 @pytest.mark.parametrize(
-    ("subjects", "found", "accused"),
+    ("subjects", "found", "falsely_flagged"),
     [
         ([], 0, 0),
         (["user#900000000001", "user#900000000002"], 2, 0),
@@ -105,11 +105,11 @@ def test_a_run_in_which_no_bot_was_mixed_in_although_asked_for_is_not_good() -> 
         (["user#900000000001", "user#7", "user#7", "product#900000000002", "site"], 1, 3),
     ],
 )
-def test_who_is_found_or_accused_counts_once_however_many_incidents(
-    subjects: list[str], found: int, accused: int
+def test_who_is_found_or_flagged_counts_once_however_many_incidents(
+    subjects: list[str], found: int, falsely_flagged: int
 ) -> None:
-    assert judge(BOTS, [{"subject": subject} for subject in subjects]) == {
+    assert compare_with_labels(BOTS, [{"subject": subject} for subject in subjects]) == {
         "labelled_bursts": 2,
         "found_bursts": found,
-        "falsely_flagged_users": accused,
+        "falsely_flagged_users": falsely_flagged,
     }

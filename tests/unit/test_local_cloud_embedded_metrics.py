@@ -34,7 +34,7 @@ def directive(*names: str, dimensions: list[list[str]] | None = None, namespace:
 
 
 def datum(name: str, *values: float, unit: str = "Count", **dimensions: str) -> dict[str, Any]:
-    """An entry of PutMetricData."""
+    """Return an entry of PutMetricData."""
     return {
         "MetricName": name,
         "Unit": unit,
@@ -117,7 +117,7 @@ def test_a_line_without_valid_metrics_is_none(line: str) -> None:
 
 
 class Bench:
-    """The logs of functions, and what CloudWatch holds of them. moto keeps both."""
+    """The logs of functions, and the metrics that CloudWatch has of them, both in moto."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -130,7 +130,7 @@ class Bench:
         return Extraction(self.directory, self.clients.__getitem__)
 
     def stream(self, name: str, *lines: str, group: str = GROUP) -> None:
-        """A log stream with these lines."""
+        """Create a log stream with these lines."""
         if not self.logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
             self.logs.create_log_group(logGroupName=group)
         self.logs.create_log_stream(logGroupName=group, logStreamName=name)
@@ -148,7 +148,7 @@ class Bench:
         return json.dumps(content)
 
     def held(self, rule: str = "burst") -> tuple[float, float]:
-        """(count, sum) of the metric's values."""
+        """Return (count, sum) of the metric's values."""
         points = self.cloudwatch.get_metric_statistics(
             Namespace="shop",
             MetricName="alerts",
@@ -215,7 +215,7 @@ def test_a_restart_counts_no_line_again(bench: Bench) -> None:
 
 
 class Failing:
-    """CloudWatch that answers its n-th call with an error."""
+    """A CloudWatch whose n-th call fails."""
 
     def __init__(self, cloudwatch: Any, call: int, error: Exception) -> None:
         self.cloudwatch, self.left, self.error = cloudwatch, call, error

@@ -33,13 +33,13 @@ THROTTLED = ClientError({"Error": {"Code": "TooManyRequestsException", "Message"
 
 
 class FunctionError(Exception):
-    """What a function raises; AWS answers with FunctionError."""
+    """An error that a function raises. AWS replies with FunctionError."""
 
 
 class Function:
-    """A Lambda function behind boto3's client: `handle` gets the records and returns the answer.
+    """A Lambda function behind boto3's client: `handle` gets the records and returns the reply.
 
-    Bytes are answered as they are. A FunctionError is the function's own; any other exception the client raises.
+    Bytes are returned as they are. A FunctionError comes from the function, any other exception from the client.
     """
 
     def __init__(self, handle: Callable[[list[dict]], Any] = lambda records: None) -> None:
@@ -93,7 +93,7 @@ def reports(*poison: str) -> Callable[[list[dict]], Any]:
 
 
 def in_turn(*answers: Any) -> Callable[[list[dict]], Any]:
-    """A function that answers, or raises, these one after the other, and then nothing."""
+    """A function that returns, or raises, these one after the other, and then nothing."""
     left = iter(answers)
 
     def handle(records: list[dict]) -> Any:
@@ -121,7 +121,7 @@ class Queues:
 
 
 class Bench:
-    """A mapping over a shard "a" of its own, and what it leads to."""
+    """A mapping over its own shard "a", and the results."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -142,7 +142,7 @@ class Bench:
         return [self.kinesis.put(shard, **{"at": self.clock.now()} | record) for _ in range(count)]
 
     def deliver(self, **settings: Any) -> list[list[str]]:
-        """The function's calls until the shard, closed by the plan or now, is dealt with."""
+        """Return the function's calls until the shard, closed by the plan or now, is done."""
         mapping = self.mapping(**settings)
         if not self.clock.plan:
             self.kinesis.close("a")
@@ -150,7 +150,7 @@ class Bench:
         return self.function.calls
 
     def run_until(self, mapping: Mapping, is_done: Callable[[], bool]) -> None:
-        """Runs the mapping, all shards at once, until it has done that, and raises Stop; fails if it doesn't."""
+        """Run the mapping, all shards at once, until it has done that. Fail if it does not."""
         deadline = time.monotonic() + 20
 
         def sleep(seconds: float) -> None:
@@ -171,11 +171,11 @@ class Bench:
         return Checkpoints(self.checkpoints_file).get("a")
 
     def letters(self) -> list[dict]:
-        """What the on-failure queue holds."""
+        """Return the messages in the on-failure queue."""
         return [json.loads(message) for message in self.queues.messages]
 
     def given_up(self) -> list[tuple[str, str, str]]:
-        """(condition, first, last record) of each batch in the on-failure queue."""
+        """Return (condition, first record, last record) of each batch in the on-failure queue."""
         places = [(letter["requestContext"], letter["KinesisBatchInfo"]) for letter in self.letters()]
         return [
             (request["condition"], batch["startSequenceNumber"], batch["endSequenceNumber"])
@@ -449,7 +449,7 @@ def test_a_parallel_mapping_keeps_the_order_of_each_key(bench: Bench) -> None:
     seen: dict[str, list[bytes]] = defaultdict(list)
 
     def handle(records: list[dict]) -> Any:
-        """Each batch's last record fails when it comes first."""
+        """Let the last record of each batch fail when it comes first."""
         with bench.function.lock:
             known = {(record["kinesis"]["partitionKey"], record["kinesis"]["data"]) for record in records[-1:]}
             good = records[:-1] if known - tried else records
@@ -624,6 +624,6 @@ def test_a_shard_without_a_checkpoint_is_read_from_the_starting_position(setting
         ({"DestinationConfig": {"OnFailure": {"Destination": "arn:aws:s3:::bucket"}}}, "arn:aws:s3:::bucket"),
     ],
 )
-def test_a_setting_that_the_runner_does_not_know_is_refused(bench: Bench, settings: dict, named: str) -> None:
+def test_a_setting_that_the_poller_does_not_support_is_refused(bench: Bench, settings: dict, named: str) -> None:
     with pytest.raises(ValueError, match=f"mapping 1 has .*{named}"):
         bench.mapping(**settings)

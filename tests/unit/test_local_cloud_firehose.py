@@ -1,4 +1,4 @@
-"""The delivery writes to S3 what Firehose would: the same bytes under the same kind of name, nothing lost.
+"""The delivery writes to S3 what Firehose would write: the same bytes, the same names, nothing lost.
 
 https://docs.aws.amazon.com/firehose/latest/dev/s3-object-name.html
 https://docs.aws.amazon.com/firehose/latest/dev/s3-prefixes.html
@@ -30,14 +30,14 @@ SLOW_DOWN = ClientError({"Error": {"Code": "SlowDown", "Message": "Please reduce
 
 
 def newline(value: str | None = "\\n", enabled: bool = True) -> dict[str, Any]:
-    """A destination's setting that puts something after each record, as Terraform sets it."""
+    """Return the setting of a destination that appends a delimiter to each record, as Terraform sets it."""
     parameters = [{"ParameterName": "Delimiter", "ParameterValue": value}] if value else []
     processor = {"Type": "AppendDelimiterToRecord", "Parameters": parameters}
     return {"ProcessingConfiguration": {"Enabled": enabled, "Processors": [processor]}}
 
 
 class Bucket:
-    """S3 with one bucket, "raw"; calls that `refusals` names are refused, in turn."""
+    """S3 with one bucket, "raw". It refuses the calls that `refusals` names, one after the other."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
@@ -88,7 +88,7 @@ class Bench:
         self.kinesis.put(shard, data, at=at or self.clock.now())
 
     def run(self, until_s: float = 60, **settings: Any) -> list[bytes]:
-        """The objects' contents in order of writing, after so many seconds of the clock."""
+        """Return the contents of the objects, in order of writing, after so many seconds of the clock."""
         delivery = self.delivery(**settings)
         self.clock.stop_at(until_s)
         with pytest.raises(Stop):
@@ -260,7 +260,7 @@ def test_time_expressions_are_filled_in(prefix: str, expanded: str) -> None:
 
 
 @pytest.mark.parametrize("expression", ["!{timestamp:YYYY}", "!{timestamp:yy}", "!{firehose:random-string}"])
-def test_an_expression_that_the_runner_does_not_know_is_refused(expression: str) -> None:
+def test_an_expression_that_the_poller_does_not_support_is_refused(expression: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f"prefix has {expression}")):
         expand(f"!{{timestamp:yyyy}}/{expression}/", NOON)
 
@@ -329,7 +329,7 @@ def test_records_from_before_the_delivery_stream_are_not_delivered(bench: Bench)
         ({"ProcessingConfiguration": {"Enabled": True, "Processors": [{"Type": "Lambda"}]}}, "processor Lambda"),
     ],
 )
-def test_a_setting_that_the_runner_does_not_know_is_refused(bench: Bench, target: dict, named: str) -> None:
+def test_a_setting_that_the_poller_does_not_support_is_refused(bench: Bench, target: dict, named: str) -> None:
     with pytest.raises(ValueError, match=f"delivery stream raw-events has {named},"):
         bench.delivery(**target)
 

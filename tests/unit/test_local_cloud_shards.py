@@ -1,4 +1,4 @@
-"""Shards are read in order, from where one stopped, parents before children; nothing is read twice or left out."""
+"""Shards are read in order, parents before children, and after a restart from where it stopped: all of it, once."""
 
 import json
 from itertools import islice
@@ -21,7 +21,7 @@ def numbers(records: list[dict]) -> list[str]:
 
 
 def followed(kinesis: Kinesis, checkpoints: Checkpoints, clock: Clock) -> list[tuple[str, str]]:
-    """(shard, sequence number) of all that is read until the clock stops it."""
+    """Return (shard, sequence number) of all that is read until the clock stops it."""
     seen = []
     with pytest.raises(Stop):
         for shard, records in follow(kinesis, "one", checkpoints, FROM_START, clock.sleep):
@@ -31,7 +31,7 @@ def followed(kinesis: Kinesis, checkpoints: Checkpoints, clock: Clock) -> list[t
 
 @pytest.fixture
 def checkpoints(tmp_path: Path) -> Checkpoints:
-    return Checkpoints(tmp_path / "runner" / "one.json")
+    return Checkpoints(tmp_path / "poller" / "one.json")
 
 
 def test_a_read_goes_on_behind_the_one_before() -> None:
@@ -172,9 +172,9 @@ def test_checkpoints_file_is_whole_at_every_moment_though_threads_write_it(check
     assert json.loads(checkpoints.file.read_text()) == dict.fromkeys("0123", "49")
 
 
-def test_read_all_goes_on_through_an_empty_read_that_is_not_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_all_goes_on_through_an_empty_read_that_is_not_the_end() -> None:
     class WithGap(Kinesis):
-        """Kinesis may answer nothing though more follows."""
+        """Kinesis may return no records although more follow."""
 
         def get_records(self, ShardIterator: str, Limit: int) -> dict:
             if not self.reads:
@@ -184,8 +184,7 @@ def test_read_all_goes_on_through_an_empty_read_that_is_not_the_end(monkeypatch:
 
     kinesis = WithGap("a")
     kinesis.put("a", b"x")
-    monkeypatch.setattr(shards.boto3, "client", lambda name: kinesis)
-    assert [record["Data"] for record in read_all("one")] == [b"x"]
+    assert [record["Data"] for record in read_all(kinesis, "one")] == [b"x"]
 
 
 def test_read_all_and_follow_understand_boto3(checkpoints: Checkpoints) -> None:
@@ -193,9 +192,7 @@ def test_read_all_and_follow_understand_boto3(checkpoints: Checkpoints) -> None:
         kinesis = boto3.client("kinesis", region_name="us-east-1")
         kinesis.create_stream(StreamName="one", ShardCount=3)
         kinesis.put_records(StreamName="one", Records=[{"Data": b"%d" % n, "PartitionKey": str(n)} for n in range(100)])
-        with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
-            everything = list(read_all("one"))
+        everything = list(read_all(kinesis, "one"))
         followed = islice(follow(kinesis, "one", checkpoints, FROM_START, Clock().sleep), 3)
         seen = {(shard.name, record["Data"]) for shard, records in followed for record in records}
     assert sorted(int(record["Data"]) for record in everything) == list(range(100))

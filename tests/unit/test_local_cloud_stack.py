@@ -1,29 +1,27 @@
-"""A stack's settings reach its processes as they were meant; a directory holds one running stack at most."""
+"""A stack starts its processes as told; a directory has at most one running stack; a stop ends all of it."""
 
 import json
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import psutil
 import pytest
 from supervisor.options import ServerOptions
 
-from local_cloud import stack as stack_module
-from local_cloud.stack import (
-    PORTS,
-    Program,
-    Stack,
-    free_ports,
-    ports_from,
-    program_settings,
-    supervisor_settings,
-    wait_for,
-)
+from local_cloud.ports import free_ports, ports_from
+from local_cloud.processes import Program, is_alive, program_settings, supervisor_settings
+from local_cloud.stack import PORTS, STOP_SIGNALS, Stack
+from local_cloud.waiting import wait_for
+from shopstream.app import run
 
 # A program that writes its process id, arguments and environment.
 TELL = "import json, os, sys; print(json.dumps([os.getpid(), sys.argv[1:], dict(os.environ)]), flush=True)"
@@ -31,7 +29,7 @@ STAY = "; import signal; signal.pause()"
 
 
 def read_by_supervisor(directory: Path, program: Program) -> ServerOptions:
-    """What supervisor itself makes of the settings of a stack in this directory with one program."""
+    """Return the settings, of a stack in this directory with one program, as supervisor itself reads them."""
     (directory / "log").mkdir(parents=True)
     text = supervisor_settings(Path("/tmp/a.sock"), directory) + program_settings(program, directory / "log")
     file = directory / "supervisord.conf"
@@ -48,7 +46,7 @@ def program_of(options: ServerOptions):
 
 
 def started(directory: Path, arguments: list[str], variables: dict[str, str]) -> tuple[list[str], dict[str, str]]:
-    """The arguments and variables with which a program arrives that is started as supervisor would."""
+    """Start a program as supervisor would, and return the arguments and variables that it gets."""
     command = [sys.executable, "-S", "-c", TELL, *arguments]
     read = program_of(read_by_supervisor(directory, Program("one", command, variables)))
     environment = os.environ | (read.environment or {})
@@ -67,19 +65,19 @@ def test_supervisor_reads_how_a_program_is_run(tmp_path: Path) -> None:
     assert (read.redirect_stderr, read.stopasgroup, read.killasgroup) == (True, True, True)
 
 
-def test_a_program_gets_its_arguments_as_they_were_meant(tmp_path: Path) -> None:
+def test_a_program_gets_its_arguments_unchanged(tmp_path: Path) -> None:
     arguments = ["-Dx=1", "a b", "", "it's", '{"a": 1}', "100%", "%(x)s", "a;b", "$HOME", "x\\n"]
     assert started(tmp_path, arguments, {})[0] == arguments
 
 
 @pytest.mark.parametrize("value", ["", "100%", "%(x)s", "a,b=c", "a b", "it's", "a;b", "a#b", "é", "$HOME", "x\\n"])
-def test_a_program_gets_a_variable_as_it_was_meant(tmp_path: Path, value: str) -> None:
+def test_a_program_gets_a_variable_unchanged(tmp_path: Path, value: str) -> None:
     variables = {"FIRST": value, "SECOND": "2"}
     assert started(tmp_path, [], variables)[1] == variables
 
 
 @pytest.mark.parametrize("value", ['say "hi"', '"quoted"', "trail'", "a ;b", "a #b", "' ;\" #%"])
-def test_a_program_gets_quotes_and_comment_signs_as_they_were_meant(tmp_path: Path, value: str) -> None:
+def test_a_program_gets_quotes_and_comment_signs_unchanged(tmp_path: Path, value: str) -> None:
     variables = {"FIRST": value, "SECOND": "2"}
     assert started(tmp_path, [value], variables) == ([value], variables)
 
@@ -101,7 +99,7 @@ def test_supervisor_finds_a_directory_with_a_percent_sign(tmp_path: Path, name: 
 # Ports
 
 
-def test_free_ports_are_different_and_can_be_listened_at() -> None:
+def test_free_ports_are_different_and_can_be_used() -> None:
     ports = free_ports(20)
     assert len(set(ports)) == 20
     for port in ports:
@@ -154,15 +152,20 @@ def test_the_env_file_points_a_shell_at_the_stack_and_away_from_the_users_accoun
     assert "AWS_PROFILE" not in in_shell and "AWS_SESSION_TOKEN" not in in_shell
 
 
+# A running stack
+
+SLEEPER = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
+
+
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Stack]:
-    """A stack that runs one program, whose log tells how it was started."""
+    """Run a stack with two programs: the log of the first tells how it was started."""
     stack = Stack.create(tmp_path / "stack")
-    program = Program(
+    teller = Program(
         "teller", [sys.executable, "-c", TELL + STAY, "100%", "a 'b' \"c\""], {"A": "100% it's", "B": "a,b"}
     )
     try:
-        stack.start([program])
+        stack.start([teller, Program("sleeper", SLEEPER, {})])
         log = stack.log("teller")
         stack.wait_for(lambda: log.exists() and log.read_text().endswith("\n"), "the program", timeout_s=20)
         yield stack
@@ -174,6 +177,7 @@ def test_a_running_stack_keeps_its_directory_to_itself_until_it_is_stopped(runni
     pid, arguments, environment = json.loads(running.log("teller").read_text())
     assert arguments == ["100%", "a 'b' \"c\""]
     assert (environment["A"], environment["B"]) == ("100% it's", "a,b")
+    assert environment["AWS_ENDPOINT_URL"] == running.url("emulator")
     assert Stack.load(running.directory) == running
 
     before = sorted(path.name for path in running.directory.iterdir())
@@ -185,7 +189,7 @@ def test_a_running_stack_keeps_its_directory_to_itself_until_it_is_stopped(runni
     running.stop()
     assert not running.is_running()
     assert not psutil.pid_exists(pid)
-    assert not running.socket.exists()
+    assert not running.supervisor.socket.exists()
     with pytest.raises(RuntimeError, match="was stopped"):
         running.wait_for(lambda: True, "anything", timeout_s=1)
 
@@ -195,23 +199,166 @@ def test_a_running_stack_keeps_its_directory_to_itself_until_it_is_stopped(runni
     assert not again.log("teller").exists()
 
 
+def test_a_stop_ends_the_stacks_own_commands_and_no_other_child(running: Stack) -> None:
+    child_of_a_command = "import subprocess, sys; subprocess.run(sys.argv[1:])"
+    started = []
+
+    def run() -> None:
+        started.append(running.run([sys.executable, "-S", "-c", child_of_a_command, *SLEEPER]))
+
+    other = subprocess.Popen(SLEEPER)
+    thread = Thread(target=run)
+    thread.start()
+    try:
+
+        def tree() -> list[psutil.Process]:
+            return [child for one in running.commands for child in psutil.Process(one.pid).children(recursive=True)]
+
+        [grandchild] = wait_for(tree, "the command's own child", timeout_s=20)
+        running.stop()
+        thread.join(20)
+        assert started[0].returncode == -signal.SIGKILL
+        wait_for(lambda: not is_alive(grandchild), "the command's own child to end", timeout_s=20)
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+        thread.join(20)
+    assert [signal.getsignal(number) for number in STOP_SIGNALS].count(signal.SIG_IGN) == 0
+
+
+def test_a_command_that_is_interrupted_is_killed_with_its_children(running: Stack) -> None:
+    interrupter = Thread(target=lambda: (time.sleep(1), os.kill(os.getpid(), signal.SIGINT)))
+    interrupter.start()
+    with pytest.raises(KeyboardInterrupt):
+        running.run(SLEEPER)
+    interrupter.join()
+    assert running.commands == []
+    assert not [one for one in psutil.Process().children() if "time.sleep(600)" in " ".join(one.cmdline())]
+
+
+def test_a_command_finds_the_stack_and_this_process_is_not_changed(
+    running: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://aws")
+    before = dict(os.environ)
+    done = running.run([sys.executable, "-S", "-c", TELL], {"OWN": "1"})
+    _, _, variables = json.loads(done.stdout)
+    set_ones = {name: value for name, value in running.environment().items() if value}
+    assert variables.items() >= (set_ones | {"OWN": "1"}).items()
+    assert not {"AWS_PROFILE", "AWS_ENDPOINT_URL_S3"} & variables.keys()
+    assert dict(os.environ) == before
+
+
+def test_a_client_reaches_the_stack_whatever_the_users_settings_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config"
+    config.write_text("[profile mine]\nregion = eu-west-1\nendpoint_url = https://aws\n")
+    mine = {
+        "AWS_PROFILE": "mine",
+        "AWS_CONFIG_FILE": str(config),
+        "AWS_ACCESS_KEY_ID": "mine",
+        "AWS_SESSION_TOKEN": "mine",
+        "AWS_ENDPOINT_URL": "https://aws",
+        "AWS_ENDPOINT_URL_S3": "https://aws",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+    }
+    for name, value in mine.items():
+        monkeypatch.setenv(name, value)
+    stack = Stack.create(tmp_path / "stack")
+    requests = []
+
+    class Emulator(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            requests.append(self.headers["Authorization"])
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<ListAllMyBucketsResult><Buckets/></ListAllMyBucketsResult>")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", stack.ports["emulator"]), Emulator) as server:
+        Thread(target=server.handle_request).start()
+        assert stack.client("s3").list_buckets()["Buckets"] == []
+    [authorization] = requests
+    assert "Credential=123456789012/" in authorization and "/us-east-1/s3/" in authorization
+    assert stack.client("kinesis").meta.endpoint_url == stack.url("kinesis")
+
+
+# Waiting
+
+
 def test_waiting_says_what_did_not_come() -> None:
     assert wait_for(lambda: "here", "it", timeout_s=0) == "here"
-    with pytest.raises(TimeoutError, match="waited 0 s in vain for the emulator"):
+    with pytest.raises(TimeoutError, match="waited 0 s for the emulator, without success"):
         wait_for(lambda: None, "the emulator", timeout_s=0, every_s=0)
 
 
-def test_waiting_ends_when_a_process_of_the_stack_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stack = Stack.create(tmp_path / "stack")
-    monkeypatch.setattr(stack_module.Stack, "is_running", lambda self: True)
-    stack.log("supervisord").write_text("INFO success: trino entered RUNNING state\n")
-    assert stack.wait_for(lambda: "here", "it", timeout_s=1) == "here"
+def test_waiting_ends_when_a_process_of_the_stack_ends_even_if_it_is_started_again(running: Stack) -> None:
+    assert running.wait_for(lambda: "here", "it", timeout_s=1) == "here"
+    first = running.supervisor.pids()["sleeper"]
 
     def ends_meanwhile() -> None:
-        with stack.log("supervisord").open("a") as log:
-            log.write("INFO exited: trino (exit status 1; not expected)\n")
+        if running.supervisor.pids().get("sleeper") == first:
+            running.supervisor.signal("sleeper", "KILL")
+            wait_for(lambda: running.supervisor.pids().get("sleeper", first) != first, "its restart", timeout_s=20)
 
-    with pytest.raises(RuntimeError, match=f"trino ended: see {stack.log('trino')}"):
-        stack.wait_for(ends_meanwhile, "it", timeout_s=1)
-    # That was then: supervisor has started it again.
-    assert stack.wait_for(lambda: "here", "it", timeout_s=1) == "here"
+    with pytest.raises(RuntimeError, match=f"sleeper ended: see {running.log('sleeper')}"):
+        running.wait_for(ends_meanwhile, "it", timeout_s=20)
+    # That was then: it runs again.
+    assert running.wait_for(lambda: "here", "it", timeout_s=1) == "here"
+
+
+def test_waiting_ends_when_a_program_cannot_be_started(tmp_path: Path) -> None:
+    stack = Stack.create(tmp_path / "stack")
+    try:
+        stack.start([Program("missing", ["/none"], {})])
+        with pytest.raises(RuntimeError, match=f"missing ended: see {stack.log('missing')}"):
+            stack.wait_for(lambda: None, "it", timeout_s=20)
+    finally:
+        stack.stop()
+
+
+def test_a_supervisor_that_does_not_answer_says_what_to_do(running: Stack) -> None:
+    running.supervisor.socket.unlink()
+    with pytest.raises(RuntimeError, match=r"supervisor does not answer at .*: restart the stack with `make down`"):
+        running.wait_for(lambda: None, "it", timeout_s=1)
+    # Nevertheless it is found, and can be stopped.
+    Stack.load(running.directory).stop()
+    assert not running.is_running()
+
+
+# The command line
+
+
+def test_the_commands_without_a_stack_say_how_to_start_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("status", "drain"):
+        assert run([command, "--home", str(tmp_path)]) == 1
+        line = f"error: no local stack runs in {tmp_path}/local: start one with `make up`\n"
+        assert capsys.readouterr().err == line
+    assert run(["down", "--home", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == "nothing was running\n"
+
+
+@pytest.mark.parametrize("arguments", [["demo"], ["demo", "x.csv", "--bursts", "-1"], ["up", "--first-port", "x"]])
+def test_wrong_arguments_end_with_2(arguments: list[str], tmp_path: Path) -> None:
+    assert run([*arguments, "--home", str(tmp_path)]) == 2
+
+
+def test_status_shows_each_process_and_down_stops_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stack = Stack.create(tmp_path / "local")
+    try:
+        stack.start([Program("sleeper", SLEEPER, {})])
+        wait_for(lambda: stack.supervisor.info()[0]["statename"] == "RUNNING", "the program", timeout_s=20)
+        assert run(["status", "--home", str(tmp_path)]) == 0
+        shown = capsys.readouterr()
+        assert [line.split()[:2] for line in shown.out.splitlines()[2:]] == [["sleeper", "RUNNING"]]
+        assert shown.err.splitlines()[-1] == f"logs in {stack.directory}/log"
+        assert run(["down", "--home", str(tmp_path)]) == 0
+        assert capsys.readouterr().err == "stopped\n"
+        assert not stack.is_running()
+    finally:
+        stack.stop()

@@ -1,4 +1,4 @@
-"""The generator of the note: from files of sql/detection, as they are or shall be, to cells."""
+"""The Studio note: from the rulebook to cells."""
 
 import json
 import re
@@ -6,43 +6,67 @@ from pathlib import Path
 
 import pytest
 
-from detector import main as detector
-from notebook.__main__ import main
-from notebook.statement import LEFT_OUT, SQL_FOLDER, Statement, StatementError, all_statements
+from detector import job, rulebook
+from detector.described import RulebookError
+from detector.rulebook import SQL_FOLDER
+from detector.values import fill_in
+from notebook.statement import LEFT_OUT, Statement, all_statements, own_statement
 from notebook.studio import CHART, NAME, NOTE, OPTIONS, SETTINGS, UNKNOWN_OPTIONS, cell, render_note
 
 ROOT = Path(__file__).parents[2]
 
+RULE = """
+title: Burst
+question: More than ${threshold}?
+grain: one row per burst
+subject: user
+owasp: OAT-011 Scraping
+severity: low
+window: b_first
+parameters:
+  threshold: {type: integer, default: 7, minimum: 0, unit: pages, meaning: More than this.}
+false_positives: [A reader.]
+response: [Ask.]
+references: ["https://example.com/"]
+attack: Reads.
+"""
+WINDOW = "{type: integer, default: 600, minimum: 1, maximum: 999, unit: seconds, meaning: Length.}"
 FILES = {
-    "source.sql": "-- title: Source\n-- Times are UTC.\ncreate table raw_events (\n  n int\n) with (\n"
+    "source.sql": "-- Times are UTC.\ncreate table raw_events (\n  n int\n) with (\n"
     "  'connector' = 'kinesis',\n  'scan.shard-assigner' = 'uniform'\n)\n",
-    "sink.sql": "-- title: Sink\ncreate table alerts (n int) with ('connector' = 'kinesis')\n",
-    "views/a_second.sql": "-- title: Second\ncreate temporary view a_second as select n from b_first\n",
-    "views/b_first.sql": "-- title: First\n-- window_s: 600\n"
-    "create temporary view b_first as select n from raw_events where n > ${window_s_before}\n",
-    "rules/burst.sql": "-- title: Burst\n-- question: More than ${threshold}?\n-- grain: one row per burst\n"
-    "-- owasp: OAT-011\n-- window: b_first\n-- threshold: 7\n-- Why; and how.\n"
+    "source.yaml": "title: Source",
+    "sink.sql": "create table alerts (n int) with ('connector' = 'kinesis')\n",
+    "sink.yaml": "title: Sink",
+    "views/a_second.sql": "create temporary view a_second as select n from b_first\n",
+    "views/a_second.yaml": "title: Second",
+    "views/b_first.sql": "create temporary view b_first as select n from raw_events where n > ${window_s_before}\n",
+    "views/b_first.yaml": f"title: First\nparameters:\n  window_s: {WINDOW}\n",
+    "rules/burst/rule.sql": "-- Why; and how.\n"
     "create temporary view burst as select n from a_second where n > ${threshold} -- not ${window_s}; more\n",
-    "alerts.sql": "-- title: Alerts\ninsert into alerts select n from (${findings}) where 'sink; ''a_second' <> ''\n",
+    "rules/burst/rule.yaml": RULE,
+    "rules/burst/cases.yaml": "cases: [{name: none, events: [{at: 0}], alerts: []}]",
+    "alerts.sql": "insert into alerts select n from (${findings}) where 'sink; ''a_second' <> ''\n",
+    "alerts.yaml": "title: Alerts",
 }
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Returns a folder with FILES."""
+    """Return a folder with FILES."""
     for name, text in FILES.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     return tmp_path
 
 
 def cells(text: str) -> list[tuple[str, str]]:
-    """Returns (first line, rest) of each cell of a note."""
+    """Return (first line, rest) of each cell of a note."""
     return [tuple(paragraph["text"].split("\n", 1)) for paragraph in json.loads(text)["paragraphs"]]
 
 
-def test_committed_note_is_up_to_date():
-    assert main(["--check"]) == 0
+def by_file(folder: Path) -> dict[str, Statement]:
+    """Return the statements of a folder by the file."""
+    return {statement.file: statement for statement in all_statements(rulebook.read(folder))}
 
 
 def test_same_files_give_the_same_bytes(folder):
@@ -54,41 +78,42 @@ def test_ids_differ_and_survive_a_change_of_text(folder):
         return [paragraph["id"] for paragraph in json.loads(render_note(folder))["paragraphs"]]
 
     before = ids()
-    (folder / "rules" / "burst.sql").write_text(FILES["rules/burst.sql"].replace("OAT-011", "OAT-012"))
+    (folder / "rules/burst/rule.yaml").write_text(RULE.replace("OAT-011", "OAT-012"))
     assert ids() == before
     assert len(set(before)) == len(before)
 
 
 def test_each_statement_after_what_it_reads(folder):
-    assert [statement.file for statement in all_statements(folder)] == [
-        *("source.sql", "sink.sql", "views/b_first.sql", "views/a_second.sql", "rules/burst.sql", "alerts.sql")
+    assert list(by_file(folder)) == [
+        *("source.sql", "sink.sql", "views/b_first.sql", "views/a_second.sql", "rules/burst/rule.sql", "alerts.sql")
     ]
 
 
-def test_header_becomes_text(folder):
-    burst = Statement.read(folder, folder / "rules" / "burst.sql")
-    assert burst.markdown == (
-        "### Burst\n\n**More than 7?**\n\n- grain: one row per burst\n- owasp: OAT-011\n- window: b_first\n"
-        "- threshold: 7\n\nWhy; and how.\n\n`rules/burst.sql`"
+def test_description_becomes_text(folder):
+    assert by_file(folder)["rules/burst/rule.sql"].markdown == (
+        "### Burst\n\n**More than 7?**\n\n- grain: one row per burst\n- subject: user\n- severity: low\n"
+        "- OWASP: OAT-011 Scraping\n- window: b_first\n- threshold: 7 (pages). More than this.\n\nWhy; and how.\n\n"
+        "`rules/burst/rule.sql`"
     )
+    assert by_file(folder)["source.sql"].markdown == "### Source\n\nTimes are UTC.\n\n`source.sql`"
 
 
 def test_cells_can_be_run_again(folder):
-    by_file = {statement.file: cell(statement) for statement in all_statements(folder)}
-    assert by_file["rules/burst.sql"] == (
+    cell_of = {file: cell(statement) for file, statement in by_file(folder).items()}
+    assert cell_of["rules/burst/rule.sql"] == (
         "drop temporary view if exists burst;\n"
         "create temporary view burst as select n from a_second where n > 7 -- not 600; more;"
     )
-    assert by_file["sink.sql"].startswith("drop table if exists alerts;\ncreate table alerts")
-    assert by_file["alerts.sql"].startswith("set table.exec.source.idle-timeout=5s;\n")
-    assert by_file["alerts.sql"].endswith(
+    assert cell_of["sink.sql"].startswith("drop table if exists alerts;\ncreate table alerts")
+    assert cell_of["alerts.sql"].startswith("set table.exec.source.idle-timeout=5s;\n")
+    assert cell_of["alerts.sql"].endswith(
         "\ninsert into alerts select n from (select * from burst) where 'sink; ''a_second' <> '';"
     )
-    assert by_file["views/b_first.sql"].endswith("where n > 599;")
+    assert cell_of["views/b_first.sql"].endswith("where n > 599;")
 
 
 def test_tables_get_the_studios_options(folder):
-    source = cell(Statement.read(folder, folder / "source.sql"))
+    source = cell(by_file(folder)["source.sql"])
     assert source.endswith(
         ") with (\n  'connector' = 'kinesis',\n  'stream' = 'ecommerce-raw-user-activity-stream-1',\n"
         "  'aws.region' = 'us-east-1',\n  'scan.stream.initpos' = 'LATEST',\n"
@@ -106,15 +131,16 @@ def test_note_of_this_repository():
 
 
 def test_note_has_the_detectors_statements():
-    """The cells are what src/detector/main.py runs with no value changed, word for word."""
-    known = detector.values(SQL_FOLDER, {})
-    findings = {"findings": detector.findings(SQL_FOLDER)}
-    by_file = {statement.file: statement.sql for statement in all_statements()}
-    files = {file.relative_to(SQL_FOLDER).as_posix() for file in SQL_FOLDER.rglob("*.sql")}
-    assert set(by_file) == files - set(LEFT_OUT) and files > set(LEFT_OUT)
-    for file, sql in by_file.items():
-        assert detector.fill_in(SQL_FOLDER / file, known[Path(file).stem] | findings).rstrip().endswith(sql)
-    assert all(f"select * from {file.stem}" in by_file["alerts.sql"] for file in SQL_FOLDER.glob("rules/*.sql"))
+    """The cells are what the job executes with the default values, word for word."""
+    book = rulebook.read()
+    known, rest = book.values(), {"findings": job.findings(book.plain())}
+    statements = by_file(SQL_FOLDER)
+    assert set(statements) == {one.file for one in book.statements.values()} - set(LEFT_OUT)
+    assert set(LEFT_OUT) < {one.file for one in book.statements.values()}
+    for name, one in book.statements.items():
+        if one.file not in LEFT_OUT:
+            assert fill_in(name, one.sql, {**known[name], **rest}).rstrip().endswith(statements[one.file].sql)
+    assert all(f"select * from {rule}" in statements["alerts.sql"].sql for rule in book.rules)
 
 
 def test_chart_of_alerts_by_rule_comes_last():
@@ -122,7 +148,7 @@ def test_chart_of_alerts_by_rule_comes_last():
     graph = chart["config"]["results"]["0"]["graph"]
     assert graph["mode"] == "multiBarChart"
     shown = [graph[part][0] for part in ("keys", "groups", "values")]
-    statement = Statement.read(CHART.parent, CHART)
+    statement = own_statement(CHART)
     columns = re.match(r"select\n(.*?)\nfrom", statement.sql, re.DOTALL)[1].split(",\n")
     assert [(column["name"], column["index"]) for column in shown] == [
         (column.split()[-1], float(index)) for index, column in enumerate(columns)
@@ -132,39 +158,25 @@ def test_chart_of_alerts_by_rule_comes_last():
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("views/c.sql", "create temporary view c as select 1", "no line `-- title: …`"),
-        ("views/c.sql", "-- title: C\n", "exactly one statement"),
-        ("views/c.sql", "-- title: C\nselect 1; select 2", "exactly one statement"),
-        ("views/c.sql", "-- title: C\n-- limit: 3\nselect ${lmit}", "views/c.sql: .* needs the value 'lmit'"),
-        ("views/c.sql", "-- title: C\nselect '$'", "Invalid placeholder"),
-        ("other/c.sql", "-- title: C\nselect 1", "no place in the note"),
-        ("views/c.sql", "-- title: C\ncreate table c (n int) with ('connector' = 'kinesis')", "table c has no stream"),
-        ("sink.sql", "-- title: C\ncreate table alerts (n int) with ('a' = 'b') -- x", "must end with its options"),
+        ("views/c.sql", "create temporary view c as select 1", "views/c.yaml: missing"),
+        ("views/a_second.sql", "", "exactly one statement"),
+        ("views/a_second.sql", "select 1; select 2", "exactly one statement"),
+        ("views/b_first.sql", "select ${windo_s}", r"views/b_first.sql: SQL: no parameter \$\{windo_s\}"),
+        ("views/a_second.sql", "select '$'", "a placeholder is"),
+        ("other/c.sql", "select 1", "no place for SQL"),
+        ("views/a_second.sql", "create table c (n int) with ('connector' = 'kinesis')", "table c has no stream"),
+        ("sink.sql", "create table alerts (n int) with ('a' = 'b') -- x", "must end with its options"),
     ],
 )
-def test_bad_file_is_an_error(folder, capsys, name, text, message):
+def test_bad_file_is_an_error(folder, name, text, message):
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text(text)
-    with pytest.raises(StatementError, match=message):
+    with pytest.raises(RulebookError, match=message):
         render_note(folder)
-    assert main(["--sql", str(folder), "--check"]) == 1
-    assert capsys.readouterr().err.startswith("error: ")
-
-
-def test_stale_note_is_an_error(folder, tmp_path, capsys):
-    out = tmp_path / "made" / "note.zpln"
-    arguments = ["--sql", str(folder), "--out", str(out)]
-    assert main([*arguments, "--check"]) == 1  # not there
-    assert main(arguments) == 0
-    assert main([*arguments, "--check"]) == 0
-    (folder / "sink.sql").write_text(FILES["sink.sql"].replace("n int", "m int"))
-    capsys.readouterr()
-    assert main([*arguments, "--check"]) == 1
-    assert "hint: call `make notebook`" in capsys.readouterr().err
 
 
 def test_names_are_those_terraform_knows():
-    """terraform/modules/studio puts the deployed names in the place of these."""
+    """terraform/modules/studio replaces these with the deployed names."""
     variables = (ROOT / "terraform" / "variables.tf").read_text()
     module = (ROOT / "terraform" / "modules" / "studio" / "main.tf").read_text()
     assert NOTE.name in (ROOT / "terraform" / "main.tf").read_text() and NOTE.stem == NAME
@@ -187,4 +199,4 @@ def test_settings_are_the_detectors():
         "state.backend.rocksdb.writebuffer.size",
         "state.backend.rocksdb.use-bloom-filter",
     }
-    assert set(detector.OPTIONS) == set(SETTINGS) | only_faster
+    assert set(job.OPTIONS) == set(SETTINGS) | only_faster

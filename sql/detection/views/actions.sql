@@ -1,8 +1,6 @@
--- title: What users do
--- grain: one row per action: an event, however often it is delivered, or a checkout, however many things it buys
--- Left out: no user, no time to go by (source.sql). Which deliveries are known is forgotten an hour after the first
--- (table.exec.state.ttl in src/detector/main.py). The events keep their times: each rule that reads this view takes one
--- step in event time and no second one (docs/adr/0008-one-event-time-step-for-each-rule.md).
+-- Leaves out events without a user or without a usable time (source.sql). A delivery counts as repeated for an hour
+-- after the first one (table.exec.state.ttl in src/detector/job.py). The events keep their times: each rule that reads
+-- this view takes one step in event time and no second one (docs/adr/0008-one-event-time-step-for-each-rule.md).
 create temporary view actions as
 select user_id, event_at, event_type, product_id, user_session
 from (
@@ -14,9 +12,9 @@ from (
       event_type,
       product_id,
       user_session,
-      -- Null and '' differ, and so do 'x' in one column and 'x' in the next: U+0001 stands for null, U+0002 between
-      -- columns; no shop's data has these. json_array would need no such signs, but was the dearest function of the
-      -- job. Hashed to 64 bits it is short, and enough for what one user does in one second.
+      -- Null and '' must differ, and so must 'x' in one column and 'x' in the next: U+0001 means null, U+0002 separates
+      -- columns. No shop's data has these characters. json_array would not need them, but was the slowest function of
+      -- the job. The hash of 64 bits keeps it short, and is enough for what one user does in one second.
       substring(
         md5(
           case event_type

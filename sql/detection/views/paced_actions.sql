@@ -1,8 +1,5 @@
--- title: What users do, as far as anybody must know of it
--- grain: one row per action, of each user at most ${most_per_minute} a minute
--- most_per_minute: 1000
--- The lists of user_windows grow with every row, and each time they are copied: who does thousands of things a minute
--- would bring the job to a standstill. Who reaches this number is far above every threshold already.
+-- The lists of user_windows grow with every row, and Flink copies them each time: a user with thousands of actions a
+-- minute would stop the job. A user who reaches this limit is far above every threshold already.
 create temporary view paced_actions as
 select user_id, event_at, event_type, product_id, user_session
 from (

@@ -1,9 +1,6 @@
--- title: What each user did in the last minutes
--- grain: one row per user and window in which the user did something
--- window_s: 600
--- slide_s: 300
--- Three rules share it. Products and sessions are lists, in which a rule counts what is distinct: sets would be kept in
--- state entry by entry, which takes RocksDB ten times as long (docs/adr/0008-one-event-time-step-for-each-rule.md).
+-- Several rules share these windows. Products and sessions are lists, in which a rule counts distinct entries. Flink
+-- would keep sets in state entry by entry, which takes RocksDB ten times as long
+-- (docs/adr/0008-one-event-time-step-for-each-rule.md).
 create temporary view user_windows as
 select
   user_id,
@@ -13,7 +10,7 @@ select
   count(*) filter (where event_type = 'cart') as carts,
   count(*) filter (where event_type = 'purchase') as purchases,
   listagg(cast(product_id as string)) as products,
-  -- Hashed: a session may hold the list's own comma.
+  -- Hashed, because a session may contain the comma that separates entries.
   listagg(substring(md5(user_session), 1, 16)) as sessions
 from table(
   hop(table paced_actions, descriptor(event_at), interval '${slide_s}' second(3), interval '${window_s}' second(3))

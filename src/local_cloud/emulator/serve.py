@@ -1,7 +1,7 @@
-"""Serves ministack, whose Kinesis here keeps a shard that was split or merged, as AWS does.
+"""Serve ministack with a Kinesis that keeps a shard that was split or merged, as AWS does.
 
-ministack deletes it with all that nobody has read yet. On AWS it is closed: it takes no records, is read to its end,
-where GetRecords gives no further iterator, and disappears after its retention.
+ministack deletes such a shard with all its unread records. On AWS it is closed: it takes no more records and is read to
+its end, where GetRecords returns no further iterator. It disappears when its retention is over.
 
 https://docs.aws.amazon.com/streams/latest/dev/kinesis-using-sdk-java-after-resharding.html
 """
@@ -13,28 +13,29 @@ from ministack.app import main
 from ministack.core.responses import error_response_json, json_response
 from ministack.services import kinesis
 
-Answer = tuple[int, dict, bytes]
+Reply = tuple[int, dict, bytes]
 
-# ministack's own, which know nothing of closed shards.
+# ministack's own functions, which know no closed shards.
 split_shard, merge_shards = kinesis._split_shard, kinesis._merge_shards
 get_records, shard_out = kinesis._get_records, kinesis._shard_out
 describe_stream_summary = kinesis._describe_stream_summary
 
 
 def is_open(shard: dict) -> bool:
+    """Return whether the shard takes records."""
     return "ending_sequence_number" not in shard
 
 
 def open_shards(stream: dict) -> dict[str, dict]:
-    """Returns the open shards by name, in the order of their hash keys."""
+    """Return the open shards by name, in the order of their hash keys."""
     shards = [(name, shard) for name, shard in stream["shards"].items() if is_open(shard)]
     return dict(sorted(shards, key=lambda item: int(item[1]["starting_hash_key"])))
 
 
-def keeps_parents(reshard: Callable[[dict], Answer]) -> Callable[[dict], Answer]:
-    """Returns ministack's split or merge, which then closes the shards that it would have deleted."""
+def keeps_parents(reshard: Callable[[dict], Reply]) -> Callable[[dict], Reply]:
+    """Return ministack's split or merge, changed so that it closes shards instead of deleting them."""
 
-    def resharded(request: dict) -> Answer:
+    def resharded(request: dict) -> Reply:
         _, stream = kinesis._resolve_stream(request)
         before = dict(stream["shards"]) if stream else {}
         for parameter in ("ShardToSplit", "ShardToMerge", "AdjacentShardToMerge"):
@@ -42,17 +43,17 @@ def keeps_parents(reshard: Callable[[dict], Answer]) -> Callable[[dict], Answer]
                 text = f"Shard {name} in stream {stream['StreamName']} is closed"
                 return error_response_json("InvalidArgumentException", text, 400)
         ending = kinesis._next_sequence_number()
-        answer = reshard(request)
+        reply = reshard(request)
         if stream:
             for name in before.keys() - stream["shards"].keys():
                 stream["shards"][name] = before[name] | {"ending_sequence_number": ending}
-        return answer
+        return reply
 
     return resharded
 
 
-def update_shard_count(request: dict) -> Answer:
-    """Makes shards of equal size by splits at the new bounds and merges between them."""
+def update_shard_count(request: dict) -> Reply:
+    """Make shards of equal size: split at the new bounds, and merge between them."""
     _, stream = kinesis._resolve_stream(request)
     if not stream:
         return error_response_json("ResourceNotFoundException", f"Stream {request.get('StreamName')} not found", 400)
@@ -80,7 +81,7 @@ def update_shard_count(request: dict) -> Answer:
 
 
 def route_to_shard(hash_key: int, stream: dict) -> str:
-    """Returns the open shard that the hash key belongs to."""
+    """Return the open shard that the hash key belongs to."""
     return next(
         name
         for name, shard in stream["shards"].items()
@@ -88,48 +89,49 @@ def route_to_shard(hash_key: int, stream: dict) -> str:
     )
 
 
-def get_records_to_the_end(request: dict) -> Answer:
-    """Answers GetRecords: without a further iterator at the end of a closed shard."""
+def get_records_to_the_end(request: dict) -> Reply:
+    """Answer GetRecords: at the end of a closed shard without a further iterator."""
     state = kinesis._shard_iterators.get(request.get("ShardIterator"))
     status, headers, body = get_records(request)
     if status != 200:
         return status, headers, body
     stream = kinesis._streams[state["stream"]]
-    answer = json.loads(body)
-    following = kinesis._shard_iterators[answer["NextShardIterator"]]
+    reply = json.loads(body)
+    following = kinesis._shard_iterators[reply["NextShardIterator"]]
     shard = stream["shards"][state["shard_id"]]
     if is_open(shard) or following["position"] < len(shard["records"]):
         return status, headers, body
-    del kinesis._shard_iterators[answer.pop("NextShardIterator")]
-    answer["ChildShards"] = [
+    del kinesis._shard_iterators[reply.pop("NextShardIterator")]
+    reply["ChildShards"] = [
         {"ShardId": name, "ParentShards": parents(child), "HashKeyRange": shard_out(name, child)["HashKeyRange"]}
         for name, child in stream["shards"].items()
         if state["shard_id"] in parents(child)
     ]
-    return json_response(answer)
+    return json_response(reply)
 
 
 def parents(shard: dict) -> list[str]:
+    """Return the shards that this one was made of."""
     return [shard[name] for name in ("parent_shard_id", "adjacent_parent_shard_id") if shard.get(name)]
 
 
 def shard_out_with_its_end(name: str, shard: dict) -> dict:
-    """Returns a shard as ListShards shows it: a closed one has an ending sequence number."""
+    """Return a shard as ListShards shows it: a closed one has an ending sequence number."""
     shown = shard_out(name, shard)
     if not is_open(shard):
         shown["SequenceNumberRange"]["EndingSequenceNumber"] = shard["ending_sequence_number"]
     return shown
 
 
-def describe_open_shards(request: dict) -> Answer:
-    """Answers DescribeStreamSummary, which counts the open shards."""
+def describe_open_shards(request: dict) -> Reply:
+    """Answer DescribeStreamSummary, which counts the open shards."""
     status, headers, body = describe_stream_summary(request)
     if status != 200:
         return status, headers, body
     _, stream = kinesis._resolve_stream(request)
-    answer = json.loads(body)
-    answer["StreamDescriptionSummary"]["OpenShardCount"] = len(open_shards(stream))
-    return json_response(answer)
+    reply = json.loads(body)
+    reply["StreamDescriptionSummary"]["OpenShardCount"] = len(open_shards(stream))
+    return json_response(reply)
 
 
 if __name__ == "__main__":

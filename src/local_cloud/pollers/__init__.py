@@ -1,1 +1,1 @@
-"""Stand-ins for what polls, buffers and extracts on AWS: event source mapping, Firehose, embedded metrics."""
+"""Stand-ins for the services that poll on AWS: event source mapping, Firehose, embedded metrics."""

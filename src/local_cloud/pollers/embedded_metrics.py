@@ -1,4 +1,4 @@
-"""CloudWatch's embedded metric format: turns metric lines in functions' logs into metrics, which no emulator does.
+"""CloudWatch's embedded metric format: turn metric lines in functions' logs into metrics. No emulator does that.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -20,24 +21,24 @@ log = logging.getLogger("embedded_metrics")
 
 
 class Extraction:
-    """Puts the metrics of all functions' logs, each line once, also after a restart."""
+    """The metrics in all functions' logs, put into CloudWatch: each line once, also after a restart."""
 
     def __init__(self, directory: Path, client: Callable = boto3.client):
         self.logs, self.cloudwatch = client("logs"), client("cloudwatch")
-        # How many lines of each log stream are dealt with.
+        # How many lines of each log stream are done.
         self.checkpoints = Checkpoints(directory / "embedded_metrics" / "lines.json")
         self.last_seen: dict[str, int] = {}
 
     def run_once(self) -> None:
-        """Puts the metrics of the log lines that are new."""
+        """Put the metrics of all new log lines."""
         for page in self.logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix="/aws/lambda/"):
             for group in page["logGroups"]:
                 self.extract_group(group["logGroupName"])
 
     def extract_group(self, group: str) -> None:
-        """Puts the metrics of a log group's new lines.
+        """Put the metrics of a log group's new lines.
 
-        The emulator opens a log stream for each call: only the newest are asked for, not thousands each time.
+        The emulator opens a log stream for each call, so there are thousands. Only the newest are looked at.
         """
         newest_first = {"orderBy": "LastEventTime", "descending": True}
         fresh: list[tuple[str, int]] = []
@@ -47,13 +48,13 @@ class Extraction:
             if not news:
                 break
             fresh += news
-        # Oldest first: if this breaks off, whatever is older than a stream that is done is done too.
+        # Oldest first: so after an error, everything older than a log stream that is done is done too.
         for name, end in reversed(fresh):
             self.extract_stream(group, name)
             self.last_seen[f"{group} {name}"] = end
 
     def extract_stream(self, group: str, stream: str) -> None:
-        """Puts the metrics of a log stream's lines behind its checkpoint."""
+        """Put the metrics of a log stream's lines behind its checkpoint."""
         place = f"{group} {stream}"
         events = self.logs.get_log_events(logGroupName=group, logStreamName=stream, startFromHead=True)["events"]
         done = int(self.checkpoints.get(place) or 0)
@@ -66,7 +67,7 @@ class Extraction:
             self.checkpoints.set(place, str(done))
 
     def put(self, namespace: str, data: list[dict]) -> None:
-        """Puts metrics; what CloudWatch refuses is lost, as on AWS, and does not hold up the others."""
+        """Put metrics. Those that CloudWatch refuses are lost, as on AWS, and do not stop the others."""
         try:
             self.cloudwatch.put_metric_data(Namespace=namespace, MetricData=data)
             log.info("put %s", data)
@@ -75,7 +76,7 @@ class Extraction:
 
 
 def metrics(line: str) -> list[tuple[str, list[dict]]]:
-    """Returns (namespace, metric data as PutMetricData takes it) of a log line; nothing if it holds no metrics."""
+    """Return (namespace, metric data for PutMetricData) of a log line: nothing if it holds no metrics."""
     try:
         record = json.loads(line)
         embedded = record["_aws"]
@@ -91,9 +92,9 @@ def metrics(line: str) -> list[tuple[str, list[dict]]]:
 
 
 def metric_data(directive: dict, record: dict, at: datetime) -> list[dict]:
-    """Returns the metric data of one directive: each metric with each set of dimensions.
+    """Return the metric data of one directive: each metric with each set of dimensions.
 
-    KeyError or TypeError if the record does not hold what the directive names.
+    Raise KeyError or TypeError if the record does not hold what the directive names.
     """
     found = []
     for names in directive["Dimensions"] or [[]]:
@@ -105,15 +106,16 @@ def metric_data(directive: dict, record: dict, at: datetime) -> list[dict]:
 
 
 def numbers(value: object) -> list[float]:
-    """Returns the values of a metric, of which a record holds one or a list; TypeError if they are no numbers."""
-    values = value if isinstance(value, list) else [value]
-    if not values or not all(type(item) in (int, float) for item in values):
+    """Return the values of a metric, given as one number or a list. Raise TypeError if they are not numbers."""
+    values: list[Any] = value if isinstance(value, list) else [value]
+    found = [item for item in values if type(item) in (int, float)]
+    if not found or len(found) < len(values):
         raise TypeError(f"{value!r} where numbers belong")
-    return values
+    return found
 
 
 def main() -> None:
-    """Follows the log groups of all functions, for ever."""
+    """Follow the log groups of all functions, for ever."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     log.setLevel(logging.INFO)
     extraction = Extraction(Path(os.environ["STACK_DIRECTORY"]))

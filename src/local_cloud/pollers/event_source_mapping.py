@@ -1,10 +1,11 @@
 """Lambda's event source mappings for Kinesis, as AWS documents them, over the emulator's functions.
 
-The emulator's own lose records (docs/traps.md). This runner reads the deployed mappings through the API, once, and does
-what https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html and its neighbours say:
-batch size and window, partial batch responses, bisecting, retries, record age, on-failure queue, parallelisation.
+The emulator's own mappings lose records (docs/traps.md). This poller reads the deployed mappings through the API, once,
+and does what https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html and the pages
+beside it say: batch size and window, partial batch responses, bisecting, retries, record age, on-failure queue,
+parallelisation.
 
-A batch that is retried holds up its shard, no other.
+A batch that is retried delays its own shard only.
 """
 
 import base64
@@ -28,26 +29,26 @@ from local_cloud.pollers.shards import SECONDS_PER_READ, Checkpoints, Shard, lis
 
 log = logging.getLogger("event_source_mapping")
 
-# Of a synchronous call: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+# Limit of a synchronous call: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MAX_PAYLOAD_BYTES = 6 * 1024 * 1024
 MAX_SHARDS = 1000
 MAX_PAUSE_S = 5
 
 
 @dataclass(frozen=True)
-class Answer:
+class Outcome:
     """How a call of the function ended."""
 
-    handled: int  # records, from the batch's start, that are done
-    is_error: bool  # the batch failed as a whole; otherwise the function said itself where to go on
+    handled: int  # how many records are done, from the start of the batch
+    is_error: bool  # the batch failed as a whole; otherwise the function itself reported where to continue
     request_id: str
-    context: dict  # as the on-failure queue is told
+    context: dict  # what the on-failure queue gets
 
 
 class Mapping:
     """One deployed mapping from a stream to a function.
 
-    `settings` is an entry of ListEventSourceMappings. ValueError names what the runner does not know.
+    `settings` is an entry of ListEventSourceMappings. One that the poller does not support is a ValueError.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Mapping:
         self.lanes = settings.get("ParallelizationFactor") or 1
         self.takes_partial_answers = "ReportBatchItemFailures" in (settings.get("FunctionResponseTypes") or [])
         self.bisects = bool(settings.get("BisectBatchOnFunctionError"))
-        # Both: -1, the default, is endless.
+        # For both, -1 is the default and means: no limit.
         self.most_retries = endless_if_none(settings.get("MaximumRetryAttempts"))
         self.max_age_s = endless_if_none(settings.get("MaximumRecordAgeInSeconds"))
         self.on_failure = ((settings.get("DestinationConfig") or {}).get("OnFailure") or {}).get("Destination")
@@ -76,18 +77,18 @@ class Mapping:
             unknown.append(f"the on-failure destination {self.on_failure}")
         if unknown:
             raise ValueError(
-                f"mapping {settings['UUID']} has {' and '.join(unknown)}, which the local runner does not know: "
-                "take it out, or teach local_cloud/pollers/event_source_mapping.py"
+                f"mapping {settings['UUID']} has {' and '.join(unknown)}, which the local poller does not support: "
+                "remove it, or add it to local_cloud/pollers/event_source_mapping.py"
             )
         self.checkpoints = Checkpoints(directory / "event_source_mapping" / f"{self.function.split(':')[6]}.json")
         self.kinesis, self.queues = client("kinesis"), client("sqs")
-        # A retry is the mapping's decision, not the SDK's.
+        # The mapping decides on retries, not the SDK.
         self.functions = client("lambda", config=Config(retries={"total_max_attempts": 1}, read_timeout=900))
 
     def run(self) -> None:
-        """Delivers the stream's records to the function, for ever, each shard in a thread of its own.
+        """Deliver the stream's records to the function, for ever, each shard in its own thread.
 
-        Raises what ended the delivery of a shard.
+        Raise the error that ends the delivery of a shard.
         """
         pool = ThreadPoolExecutor(MAX_SHARDS)
         deliveries: dict[str, Future] = {}
@@ -101,7 +102,7 @@ class Mapping:
             self.sleep(1)
 
     def deliver_shard(self, shard: Shard) -> None:
-        """Returns when the shard was split or merged, and all of its records are dealt with."""
+        """Deliver a shard's records, and return when the shard is closed and all of them are done."""
         waiting: list[dict] = []
         since = self.now()
         with ThreadPoolExecutor(self.lanes) as pool:
@@ -121,74 +122,74 @@ class Mapping:
                 self.sleep(SECONDS_PER_READ)
 
     def in_full_batches(self, records: list[dict]) -> int:
-        """Returns how many of the records, of which there are some, fill batches."""
+        """Return how many of the records, at least one, are in full batches."""
         *full, last = batches(records, self.batch_size)
         return len(records) if len(last) == self.batch_size else sum(map(len, full))
 
     def deliver_all(self, pool: ThreadPoolExecutor, shard: str, records: list[dict]) -> None:
-        """Returns when all records are dealt with: handled by the function, or given up."""
+        """Return when all records are done: handled by the function, or given up."""
         lanes: list[list[dict]] = [[] for _ in range(self.lanes)]
         for record in records:
-            # The records of one partition key stay in order: they share a lane.
+            # All records of a partition key are in one lane, so that they stay in order.
             lanes[crc32(record["kinesis"]["partitionKey"].encode()) % self.lanes].append(record)
         list(pool.map(lambda lane: self.deliver_lane(shard, lane), lanes))
         self.checkpoints.set(shard, sequence_number(records[-1]))
 
     def deliver_lane(self, shard: str, records: list[dict]) -> None:
-        """Returns when the lane's records are dealt with, batch after batch."""
+        """Return when the lane's records are done, batch after batch."""
         for batch in batches(records, self.batch_size):
             self.deliver(shard, batch)
 
     def deliver(self, shard: str, batch: list[dict], retries: int = 0) -> None:
-        """Returns when the batch is dealt with; `retries` says how many it has used up."""
-        answer = None
-        while batch := self.without_expired(shard, batch, retries, answer):
-            answer = self.call(batch)
-            if answer is None:
-                # What kept the function from being called uses up no retry: only age ends this.
+        """Return when the batch is done. `retries` is how many it has already used."""
+        outcome = None
+        while batch := self.without_expired(shard, batch, retries, outcome):
+            outcome = self.call(batch)
+            if outcome is None:
+                # A function that could not be called uses up no retry. Only the age of the records ends this.
                 # https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
                 self.sleep(1)
                 continue
-            batch = batch[answer.handled :]
-            if answer.is_error and self.bisects and len(batch) > 1:
-                # A split uses up no retry either.
+            batch = batch[outcome.handled :]
+            if outcome.is_error and self.bisects and len(batch) > 1:
+                # Splitting the batch uses up no retry either.
                 middle = len(batch) // 2
                 self.deliver(shard, batch[:middle], retries)
                 batch = batch[middle:]
             elif batch and 0 <= self.most_retries <= retries:
-                self.give_up(shard, batch, "RetryAttemptsExhausted", retries + 1, answer)
+                self.give_up(shard, batch, "RetryAttemptsExhausted", retries + 1, outcome)
                 return
             elif batch:
                 retries += 1
                 self.sleep(min(0.1 * 2 ** min(retries, 10), MAX_PAUSE_S))
 
-    def call(self, batch: list[dict]) -> Answer | None:
-        """Returns how the function's call ended; None if it could not be called."""
+    def call(self, batch: list[dict]) -> Outcome | None:
+        """Call the function and return how that ended, or None if it could not be called."""
         try:
-            answer = self.functions.invoke(FunctionName=self.function, Payload=json.dumps({"Records": batch}))
-            body = answer["Payload"].read()
-        except (BotoCoreError, ClientError) as error:
-            log.warning("could not call %s: %s", self.function, error)
+            reply = self.functions.invoke(FunctionName=self.function, Payload=json.dumps({"Records": batch}))
+            body = reply["Payload"].read()
+        except (BotoCoreError, ClientError) as exception:
+            log.warning("could not call %s: %s", self.function, exception)
             return None
-        error = answer.get("FunctionError")
+        error = reply.get("FunctionError")
         if error:
             log.warning("%s failed: %s", self.function, body[:500])
         handled = None if error else len(batch)
         if not error and self.takes_partial_answers:
             handled = handled_records(body, [sequence_number(record) for record in batch])
-        return Answer(
+        return Outcome(
             handled=handled or 0,
             is_error=handled is None,
-            request_id=answer["ResponseMetadata"]["RequestId"],
+            request_id=reply["ResponseMetadata"]["RequestId"],
             context={
-                "statusCode": answer["StatusCode"],
-                "executedVersion": answer.get("ExecutedVersion", "$LATEST"),
+                "statusCode": reply["StatusCode"],
+                "executedVersion": reply.get("ExecutedVersion", "$LATEST"),
                 "functionError": error,
             },
         )
 
     def event(self, shard: str, record: dict) -> dict:
-        """Returns the record, boto3's dict, as a function gets it."""
+        """Return the record, given as boto3 does, as a function gets it."""
         return {
             "kinesis": {
                 "kinesisSchemaVersion": "1.0",
@@ -205,18 +206,18 @@ class Mapping:
             "eventSourceARN": self.stream_arn,
         }
 
-    def without_expired(self, shard: str, batch: list[dict], calls: int, answer: Answer | None) -> list[dict]:
-        """Returns the batch from its first record that is young enough on; what stands before is given up."""
+    def without_expired(self, shard: str, batch: list[dict], calls: int, outcome: Outcome | None) -> list[dict]:
+        """Return the batch from its first record that is young enough on. Give up the records before it."""
         if self.max_age_s < 0:
             return batch
         oldest = self.now().timestamp() - self.max_age_s
         expired = next((i for i, record in enumerate(batch) if arrived_at(record) >= oldest), len(batch))
         if expired:
-            self.give_up(shard, batch[:expired], "RecordAgeExceeded", calls, answer)
+            self.give_up(shard, batch[:expired], "RecordAgeExceeded", calls, outcome)
         return batch[expired:]
 
-    def give_up(self, shard: str, batch: list[dict], condition: str, calls: int, answer: Answer | None) -> None:
-        """Tells the on-failure queue which records were not handled. As on AWS, it gets their place, not their data.
+    def give_up(self, shard: str, batch: list[dict], condition: str, calls: int, outcome: Outcome | None) -> None:
+        """Notify the on-failure queue of records that were not handled. As on AWS, it gets their place, not their data.
 
         https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
         """
@@ -225,12 +226,12 @@ class Mapping:
             return
         message = {
             "requestContext": {
-                "requestId": answer.request_id if answer else None,
+                "requestId": outcome.request_id if outcome else None,
                 "functionArn": self.function,
                 "condition": condition,
                 "approximateInvokeCount": calls,
             },
-            "responseContext": answer.context if answer else None,
+            "responseContext": outcome.context if outcome else None,
             "version": "1.0",
             "timestamp": iso(self.now().timestamp()),
             "KinesisBatchInfo": {
@@ -248,37 +249,37 @@ class Mapping:
 
 
 def start_position(settings: dict) -> dict:
-    """Returns where a shard without a checkpoint is read from, as arguments of GetShardIterator."""
+    """Return the arguments of GetShardIterator for a shard without a checkpoint."""
     position = settings["StartingPosition"]
     if position == "TRIM_HORIZON":
         return {"ShardIteratorType": position}
-    # LATEST would be another place at each restart, and in each shard that a split makes.
+    # Not LATEST itself: that would be another place at each restart, and in each shard that a split makes.
     at = settings["LastModified"] if position == "LATEST" else settings["StartingPositionTimestamp"]
     return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": at}
 
 
 def endless_if_none(value: int | None) -> int:
-    """Returns the limit; -1, endless, if none is set."""
+    """Return the limit, or -1 (no limit) if none is set."""
     return -1 if value is None else value
 
 
 def sequence_number(event: dict) -> str:
-    """Returns the record's sequence number."""
+    """Return the record's sequence number."""
     return event["kinesis"]["sequenceNumber"]
 
 
 def arrived_at(event: dict) -> float:
-    """Returns when the record arrived in the stream, in Unix seconds."""
+    """Return when the record arrived in the stream, in Unix seconds."""
     return event["kinesis"]["approximateArrivalTimestamp"]
 
 
 def iso(seconds: float) -> str:
-    """Returns the instant as AWS writes it: `2019-11-14T00:38:06.021Z`."""
+    """Return the instant as AWS writes it: `2019-11-14T00:38:06.021Z`."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def batches(events: list[dict], size: int) -> Iterator[list[dict]]:
-    """Yields the events in order, in lists of at most `size` that fit into one call."""
+    """Yield the events in order, in lists of at most `size` that fit into one call."""
     empty = len(json.dumps({"Records": []}))
     batch: list[dict] = []
     total = empty
@@ -294,9 +295,9 @@ def batches(events: list[dict], size: int) -> Iterator[list[dict]]:
 
 
 def handled_records(body: bytes, sequence_numbers: list[str]) -> int | None:
-    """Returns how many records stand before the first that the function reports as failed.
+    """Return how many records come before the first one that the function reports as failed.
 
-    None, for a failure of the whole batch, if the answer cannot be understood, as AWS documents.
+    Return None if the function's reply is invalid: then, as AWS documents, the whole batch has failed.
     """
     try:
         failures = (json.loads(body or b"null") or {}).get("batchItemFailures") or []
@@ -308,7 +309,7 @@ def handled_records(body: bytes, sequence_numbers: list[str]) -> int | None:
 
 
 def main() -> None:
-    """Starts a thread for each mapping that is deployed, and for each that comes later."""
+    """Start a thread for each mapping that is deployed, now or later."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     log.setLevel(logging.INFO)
     directory = Path(os.environ["STACK_DIRECTORY"])
@@ -329,7 +330,7 @@ def main() -> None:
 
 
 def run_or_exit(settings: dict, directory: Path) -> None:
-    """Runs the mapping; an error ends the process, so that it is seen and supervisor starts it anew."""
+    """Run the mapping. An error ends the process, so that it is noticed and supervisor starts it again."""
     try:
         Mapping(settings, directory).run()
     except Exception:

@@ -1,8 +1,9 @@
 """Firehose from a Kinesis stream to S3, as AWS documents it, over the emulator's streams and buckets.
 
-The emulator's own writes one object per record and ignores buffering and compression. This runner reads the deployed
-delivery streams through the API, once: it reads from DeliveryStartTimestamp on, takes KPL's aggregates apart, appends
-the configured delimiter, buffers by size and time, compresses, and names objects by their oldest record's arrival:
+The emulator's own Firehose writes one object per record, without buffering and compression. This poller reads the
+deployed delivery streams through the API, once. It reads from DeliveryStartTimestamp on, unpacks KPL's aggregates,
+appends the configured delimiter, buffers by size and time, compresses, and names objects by the arrival of their oldest
+record:
 https://docs.aws.amazon.com/firehose/latest/dev/s3-object-name.html
 """
 
@@ -23,7 +24,7 @@ from threading import Thread
 import boto3
 from aws_kinesis_agg import DIGEST_SIZE, MAGIC
 
-# Not `import messages_pb2`: it only finds its own imports once `deaggregator` has put their folder on sys.path.
+# Not `import messages_pb2`: its own imports are found only after `deaggregator` has put their folder on sys.path.
 from aws_kinesis_agg.deaggregator import messages_pb2
 from botocore.exceptions import BotoCoreError, ClientError
 from google.protobuf.message import DecodeError
@@ -40,7 +41,7 @@ TIME_PATTERNS = {"yyyy": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "
 
 @dataclass
 class Buffer:
-    """What waits for the next object."""
+    """The records that wait for the next object."""
 
     since: datetime  # its first record was read
     oldest_at: datetime  # arrival in the stream, UTC
@@ -51,7 +52,7 @@ class Buffer:
 class Delivery:
     """One deployed delivery stream.
 
-    `description` is of DescribeDeliveryStream. ValueError names what the runner does not know.
+    `description` comes from DescribeDeliveryStream. A setting that the poller does not support is a ValueError.
     """
 
     def __init__(
@@ -71,8 +72,8 @@ class Delivery:
         target = description["Destinations"][0]["ExtendedS3DestinationDescription"]
         if unknown := unknown_settings(target):
             raise ValueError(
-                f"delivery stream {self.name} has {' and '.join(unknown)}, which the local runner does not know: "
-                "take it out, or teach local_cloud/pollers/firehose.py"
+                f"delivery stream {self.name} has {' and '.join(unknown)}, which the local poller does not support: "
+                "remove it, or add it to local_cloud/pollers/firehose.py"
             )
         self.bucket = target["BucketARN"].rsplit(":", 1)[1]
         self.prefix = target.get("Prefix") or ""
@@ -86,17 +87,17 @@ class Delivery:
         self.kinesis, self.s3 = client("kinesis"), client("s3")
 
     def run(self) -> None:
-        """Delivers the stream's records to S3, for ever."""
+        """Deliver the stream's records to S3, for ever."""
         for shard, records in follow(self.kinesis, self.stream, self.checkpoints, self.start, self.sleep):
             for record in records:
                 self.take(shard.name, record)
-                if len(self.buffer.data) >= self.max_bytes:
-                    self.flush()
+                if self.buffer and len(self.buffer.data) >= self.max_bytes:
+                    self.flush(self.buffer)
             if self.buffer and (self.now() - self.buffer.since).total_seconds() >= self.max_s:
-                self.flush()
+                self.flush(self.buffer)
 
     def take(self, shard: str, record: dict) -> None:
-        """Puts a record of the stream into the buffer."""
+        """Put a record of the stream into the buffer."""
         arrived_at = record["ApproximateArrivalTimestamp"].astimezone(UTC)
         self.buffer = self.buffer or Buffer(since=self.now(), oldest_at=arrived_at)
         self.buffer.oldest_at = min(self.buffer.oldest_at, arrived_at)
@@ -104,16 +105,16 @@ class Delivery:
             self.buffer.data += data + self.delimiter
         self.buffer.reached[shard] = record["SequenceNumber"]
 
-    def flush(self) -> None:
-        """Puts what is buffered into one object, and remembers how far the shards are delivered."""
-        self.write(bytes(self.buffer.data), self.buffer.oldest_at)
-        # Only now: a crash before repeats the records, it does not lose them.
-        for shard, sequence_number in self.buffer.reached.items():
+    def flush(self, buffer: Buffer) -> None:
+        """Put the buffered records into one object, and remember how far the shards are delivered."""
+        self.write(bytes(buffer.data), buffer.oldest_at)
+        # Not earlier: a crash before this line repeats records, it does not lose them.
+        for shard, sequence_number in buffer.reached.items():
             self.checkpoints.set(shard, sequence_number)
         self.buffer = None
 
     def write(self, data: bytes, oldest_at: datetime) -> None:
-        """Puts one object; like Firehose, it tries again until S3 takes it."""
+        """Put one object. Like Firehose, try again until S3 takes it."""
         name = f"{self.name}-{self.version}-{oldest_at:%Y-%m-%d-%H-%M-%S}-{uuid.uuid4()}{self.extension}"
         key = expand(self.prefix, oldest_at) + name
         if self.is_compressed:
@@ -129,7 +130,7 @@ class Delivery:
 
 
 def unknown_settings(target: dict) -> list[str]:
-    """Returns the names of what an S3 destination is told to do and this runner cannot."""
+    """Return the settings of an S3 destination that this poller does not support."""
     switches = ("DataFormatConversionConfiguration", "DynamicPartitioningConfiguration")
     unknown = [name for name in switches if (target.get(name) or {}).get("Enabled")]
     known = ("UNCOMPRESSED", "GZIP")
@@ -145,10 +146,10 @@ def unknown_settings(target: dict) -> list[str]:
 
 
 def user_records(data: bytes) -> list[bytes]:
-    """Returns the data of the records that a producer packed into one (KPL), or of the one.
+    """Return the data of the records that a producer packed into one (KPL), or of the one.
 
-    What only looks like an aggregate stays as it is. Not aws_kinesis_agg's own deaggregator: at an entry without a
-    valid key it prints the data and drops the rest of the aggregate.
+    Data that only looks like an aggregate stays as it is. Why not aws_kinesis_agg's own deaggregator: at an entry
+    without a valid key it prints the data and drops the rest of the aggregate.
     https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md
     """
     body, digest = data[len(MAGIC) : -DIGEST_SIZE], data[-DIGEST_SIZE:]
@@ -161,7 +162,7 @@ def user_records(data: bytes) -> list[bytes]:
 
 
 def delimiter(processing: dict) -> bytes:
-    """Returns what AppendDelimiterToRecord puts after each record; nothing where it is not configured."""
+    """Return what AppendDelimiterToRecord puts after each record: nothing if it is not configured."""
     for processor in processing.get("Processors", []) if processing.get("Enabled") else []:
         if processor["Type"] == "AppendDelimiterToRecord":
             values = {p["ParameterName"]: p["ParameterValue"] for p in processor.get("Parameters", [])}
@@ -170,9 +171,9 @@ def delimiter(processing: dict) -> bytes:
 
 
 def expand(prefix: str, at: datetime) -> str:
-    """Returns the prefix with its !{timestamp:…} expressions filled in; one without any gets AWS's own at its end.
+    """Return the prefix with its !{timestamp:…} expressions filled in. One without any gets AWS's default at its end.
 
-    ValueError names an expression that the runner does not know.
+    Raise ValueError for an expression that the poller does not support.
     """
 
     def fill(expression: re.Match) -> str:
@@ -180,11 +181,13 @@ def expand(prefix: str, at: datetime) -> str:
             if match[1] is not None:  # 'quoted'
                 return match[1]
             if match[0] not in TIME_PATTERNS:
-                raise ValueError(f"prefix has {expression[0]}; the local runner knows {', '.join(TIME_PATTERNS)} only")
+                raise ValueError(
+                    f"prefix has {expression[0]}; the local poller supports only {', '.join(TIME_PATTERNS)}"
+                )
             return at.strftime(TIME_PATTERNS[match[0]])
 
         if expression[1] != "timestamp":
-            raise ValueError(f"prefix has {expression[0]}; the local runner knows !{{timestamp:…}} only")
+            raise ValueError(f"prefix has {expression[0]}; the local poller supports only !{{timestamp:…}}")
         return re.sub(r"'([^']*)'|([A-Za-z])\2*", part, expression[2])
 
     if "!{timestamp:" not in prefix:
@@ -193,7 +196,7 @@ def expand(prefix: str, at: datetime) -> str:
 
 
 def main() -> None:
-    """Starts a thread for each delivery stream that is deployed, and for each that comes later."""
+    """Start a thread for each delivery stream that is deployed, now or later."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     log.setLevel(logging.INFO)
     directory = Path(os.environ["STACK_DIRECTORY"])
@@ -214,7 +217,7 @@ def main() -> None:
 
 
 def run_or_exit(description: dict, directory: Path) -> None:
-    """Runs the delivery; an error ends the process, so that it is seen and supervisor starts it anew."""
+    """Run the delivery. An error ends the process, so that it is noticed and supervisor starts it again."""
     try:
         Delivery(description, directory).run()
     except Exception:

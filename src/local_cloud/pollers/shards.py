@@ -1,4 +1,4 @@
-"""Reading a Kinesis stream shard by shard, and remembering how far."""
+"""Read a Kinesis stream shard by shard, and remember the position."""
 
 import json
 import logging
@@ -7,8 +7,7 @@ from collections.abc import Callable, Container, Iterator
 from itertools import count
 from pathlib import Path
 from threading import Lock
-
-import boto3
+from typing import Any
 
 log = logging.getLogger("shards")
 
@@ -20,7 +19,7 @@ READS_PER_LOOK_AT_SHARDS = 25
 
 
 class Checkpoints:
-    """How far each shard was dealt with; in a file, so that a restart goes on from there. Threads may share it."""
+    """How far each shard is done, kept in a file so that a restart continues there. Threads may share it."""
 
     def __init__(self, file: Path):
         self.file = file
@@ -29,68 +28,68 @@ class Checkpoints:
         self.positions: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
 
     def get(self, shard: str) -> str | None:
-        """Returns the shard's last sequence number that was dealt with; None at its start."""
+        """Return the sequence number of the shard's last record that is done, or None if none is."""
         return self.positions.get(shard)
 
     def set(self, shard: str, sequence_number: str) -> None:
-        """Remembers that everything up to this record was dealt with."""
+        """Remember that everything up to this record is done."""
         with self.lock:
             self.positions[shard] = sequence_number
-            # Replaced as a whole: a reader, or a restart after a kill, never sees half a file.
+            # The file is replaced as a whole, so that nobody ever reads half of it, also after a kill.
             fresh = self.file.with_suffix(".new")
             fresh.write_text(json.dumps(self.positions))
             fresh.replace(self.file)
 
 
 class Shard:
-    """One shard, read from behind the record `after`, or else from `start`, boto3's arguments of an iterator."""
+    """One shard, read from behind the record `after`. Without that, from `start`: arguments of GetShardIterator."""
 
-    def __init__(self, client, stream: str, name: str, after: str | None, start: dict):
+    def __init__(self, client: Any, stream: str, name: str, after: str | None, start: dict):
         self.client, self.stream, self.name, self.start = client, stream, name, start
         self.after = after
         self.millis_behind = 0
         self.iterator: str | None = self.find_iterator()
 
     def find_iterator(self) -> str:
-        """Returns an iterator behind the last record seen, or at the start asked for."""
+        """Return an iterator behind the last record seen, or at `start`."""
         at = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": self.after}
         where = at if self.after else self.start
         return self.client.get_shard_iterator(StreamName=self.stream, ShardId=self.name, **where)["ShardIterator"]
 
     def read(self) -> list[dict]:
-        """Returns the next records, boto3's dicts; none when there are none yet, or no more."""
+        """Return the next records as boto3 gives them: none if there are none yet, or no more."""
         if self.is_read_out:
             return []
         try:
-            answer = self.client.get_records(ShardIterator=self.iterator, Limit=MAX_RECORDS_PER_READ)
+            reply = self.client.get_records(ShardIterator=self.iterator, Limit=MAX_RECORDS_PER_READ)
         except self.client.exceptions.ExpiredIteratorException:
             self.iterator = self.find_iterator()
             return []
         except self.client.exceptions.ResourceNotFoundException:
-            # Past its retention.
+            # Its retention is over.
             log.warning("shard %s of %s is gone", self.name, self.stream)
             self.iterator = None
             return []
-        self.iterator = answer.get("NextShardIterator")
-        if answer["Records"]:
-            self.after = answer["Records"][-1]["SequenceNumber"]
-        self.millis_behind = answer.get("MillisBehindLatest", 0)
-        return answer["Records"]
+        self.iterator = reply.get("NextShardIterator")
+        if reply["Records"]:
+            self.after = reply["Records"][-1]["SequenceNumber"]
+        self.millis_behind = reply.get("MillisBehindLatest", 0)
+        return reply["Records"]
 
     @property
     def is_read_out(self) -> bool:
-        """Whether the shard was split or merged, and everything in it has been read."""
+        """Whether the shard is closed (split or merged) and has been read to its end."""
         return self.iterator is None
 
 
-def list_shards(client, stream: str) -> list[dict]:
-    """Returns the stream's shards, open and closed, parents before children."""
+def list_shards(client: Any, stream: str) -> list[dict]:
+    """Return the stream's shards, open and closed, parents before children."""
     pages = client.get_paginator("list_shards").paginate(StreamName=stream)
     return [shard for page in pages for shard in page["Shards"]]
 
 
 def next_shards(shards: list[dict], known: Container[str], finished: set[str]) -> list[str]:
-    """Returns the names of the shards, not `known` yet, that may be read: their parents are `finished` or gone."""
+    """Return the shards, not `known` yet, that may be read now: their parents are `finished` or gone."""
     names = {shard["ShardId"] for shard in shards}
     return [
         shard["ShardId"]
@@ -100,12 +99,11 @@ def next_shards(shards: list[dict], known: Container[str], finished: set[str]) -
     ]
 
 
-def read_all(stream: str) -> Iterator[dict]:
-    """Yields every record that the stream holds now, shard after shard, with its ShardId."""
-    client = boto3.client("kinesis")
+def read_all(client: Any, stream: str) -> Iterator[dict]:
+    """Yield every record that the stream holds now, shard after shard, with its ShardId."""
     for shard in list_shards(client, stream):
         reader = Shard(client, stream, shard["ShardId"], None, {"ShardIteratorType": "TRIM_HORIZON"})
-        # A read may be empty and more still follow; only one at the shard's end says that it is nothing behind.
+        # A read may be empty although more records follow. Only a read at the shard's end is nothing behind.
         while not reader.is_read_out:
             records = reader.read()
             yield from (record | {"ShardId": reader.name} for record in records)
@@ -114,11 +112,11 @@ def read_all(stream: str) -> Iterator[dict]:
 
 
 def follow(
-    client, stream: str, checkpoints: Checkpoints, start: dict, sleep: Callable[[float], None] = time.sleep
+    client: Any, stream: str, checkpoints: Checkpoints, start: dict, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[tuple[Shard, list[dict]]]:
-    """Yields (shard, records) for ever, each shard in order, a split shard's children after it is read out.
+    """Yield (shard, records) for ever, each shard in order, and the children of a closed shard after its end.
 
-    The records can be none. Whoever takes them sets the checkpoint when they are dealt with.
+    The list of records may be empty. The caller sets the checkpoint when they are done.
     """
     readers: dict[str, Shard] = {}
     for turn in count():

@@ -1,1 +1,89 @@
 """Lake: the curate job."""
+
+import json
+import sys
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
+
+import typer
+
+from shopstream.app import app
+from shopstream.environment import DEFAULT_HOME, Aws, Env, Home, Local, open_environment
+from shopstream.failure import BAD_INPUT, INTERRUPTED, Failure
+
+PANEL = "Lake"
+
+
+@app.command(rich_help_panel=PANEL)
+def etl(
+    from_date: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="first day of arrival, UTC (default: today)"),
+    ] = None,
+    to_date: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="last day of arrival, included (default: today)"),
+    ] = None,
+    run_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="key in etl_runs on AWS (default: the time of the start)")
+    ] = None,
+    env: Env = "dev",
+    home: Home = DEFAULT_HOME,
+) -> int | None:
+    """Run the curate job over what arrived from the first to the last day."""
+    started_at = datetime.now(UTC)
+    first, last = (day.date() if day else started_at.date() for day in (from_date, to_date))
+    if first > last:
+        raise Failure(f"--from-date {first} is after --to-date {last}: swap them, both days are included", BAD_INPUT)
+    environment = open_environment(env, home)
+    if isinstance(environment, Local):
+        print(json.dumps(_curate_locally(environment, first, last), indent=2))
+        return None
+    return _curate_on_aws(environment, first, last, run_id or f"{started_at:%Y-%m-%dT%H-%M-%SZ}")
+
+
+def _curate_locally(environment: Local, first: date, last: date) -> dict[str, Any]:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from local_cloud import steps
+
+    try:
+        steps.wait_until_delivered(environment.stack)
+        return steps.curate(environment.stack, first, last)
+    except (RuntimeError, OSError, BotoCoreError, ClientError) as error:
+        raise Failure(error) from None
+
+
+def _curate_on_aws(environment: Aws, first: date, last: date, run_id: str) -> int | None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from glue_etl import job_run
+
+    job = environment.outputs["curate_job_name"]
+    job_run_id = None
+    try:
+        glue = environment.client("glue")
+        job_run_id = job_run.start(glue, job, first, last, run_id)
+        _progress(f"{job}: started {job_run_id} for {first} to {last}")
+        ended = job_run.wait(glue, job, job_run_id, _progress)
+    except KeyboardInterrupt:
+        if job_run_id is None:
+            raise
+        stop = f"aws glue batch-stop-job-run --job-name {job} --job-run-ids {job_run_id}"
+        _progress(f"interrupted; the job goes on. Stop it with: {stop}")
+        return INTERRUPTED
+    except (BotoCoreError, ClientError) as error:
+        raise Failure(error) from None
+    state = ended["JobRunState"]
+    print(
+        json.dumps(
+            {"job_run_id": job_run_id, "run_id": run_id, "state": state, "seconds": ended.get("ExecutionTime", 0)}
+        )
+    )
+    if state != "SUCCEEDED":
+        raise Failure(f"{job_run_id} {state}: {ended.get('ErrorMessage', 'Glue gives no reason')}")
+    return None
+
+
+def _progress(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

@@ -17,8 +17,8 @@ resource "aws_lambda_event_source_mapping" "alerts" {
   maximum_batching_window_in_seconds = var.batch_window_s
   parallelization_factor             = var.parallelization_factor
 
-  # One bad alert must not hold up or repeat the others: the function names it, and what fails again and again goes to
-  # the failure queue.
+  # One failing alert must not delay or repeat the others: the function names it, and after the last retry its position
+  # goes to the failure queue.
   function_response_types        = ["ReportBatchItemFailures"]
   bisect_batch_on_function_error = true
   maximum_retry_attempts         = var.maximum_retry_attempts
@@ -30,14 +30,14 @@ resource "aws_lambda_event_source_mapping" "alerts" {
     }
   }
 
-  # Lambda checks at creation that the role may read the stream.
-  depends_on = [aws_iam_role_policy.alert, aws_sqs_queue.failures]
+  # Lambda checks at creation that the queue exists, and that the role may read the stream (module.role.arn waits for that).
+  depends_on = [aws_sqs_queue.failures]
 }
 
 resource "aws_lambda_function" "alert" {
   function_name    = var.function_name
   description      = "Turns alerts of stream 2 into incidents, metrics and notices."
-  role             = aws_iam_role.alert.arn
+  role             = module.role.arn
   runtime          = "python3.13"
   architectures    = ["x86_64"]
   handler          = "lambda_alert.handler.handle"
@@ -57,7 +57,7 @@ resource "aws_lambda_function" "alert" {
     }
   }
 
-  # Otherwise Lambda makes the log group itself, and keeps it for ever.
+  # Otherwise Lambda creates the log group itself, and keeps the logs forever.
   depends_on = [aws_cloudwatch_log_group.alert]
 }
 
@@ -66,7 +66,7 @@ resource "aws_cloudwatch_log_group" "alert" {
   retention_in_days = var.log_retention_days
 }
 
-# Both what Lambda gives up on (where it is in the stream) and what the function refuses (the record and the reason).
+# From Lambda: the position of records that failed too often. From the function: invalid records, with the reason.
 resource "aws_sqs_queue" "failures" {
   name                      = var.failure_queue_name
   message_retention_seconds = 1209600
@@ -113,33 +113,26 @@ resource "aws_sns_topic_subscription" "emails" {
   endpoint  = each.value
 }
 
-resource "aws_iam_role" "alert" {
-  name               = var.function_name
-  assume_role_policy = data.aws_iam_policy_document.alert_trust.json
+module "role" {
+  source = "../service_role"
+
+  account_id  = var.account_id
+  name        = var.function_name
+  service     = "lambda.amazonaws.com"
+  assume_sid  = "AssumeAsAlertFunction"
+  policy_name = "alert"
+  policy      = data.aws_iam_policy_document.alert.json
 }
 
-data "aws_iam_policy_document" "alert_trust" {
-  statement {
-    sid     = "AssumeAsAlertFunction"
-    actions = ["sts:AssumeRole"]
-
-    principals {
-      type        = "Service"
-      identifiers = ["lambda.amazonaws.com"]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [var.account_id]
-    }
-  }
+# Deployed before the role became a module: Terraform keeps what is there.
+moved {
+  from = aws_iam_role.alert
+  to   = module.role.aws_iam_role.service
 }
 
-resource "aws_iam_role_policy" "alert" {
-  name   = "alert"
-  role   = aws_iam_role.alert.name
-  policy = data.aws_iam_policy_document.alert.json
+moved {
+  from = aws_iam_role_policy.alert
+  to   = module.role.aws_iam_role_policy.service
 }
 
 data "aws_iam_policy_document" "alert" {

@@ -4,16 +4,16 @@ output "log_group_name" {
 }
 
 output "topic_arn" {
-  description = "Topic of notices."
+  description = "ARN of the topic of notices."
   value       = aws_sns_topic.incidents.arn
 }
 
 output "failure_queue_url" {
-  description = "Queue of alerts that could not be handled."
+  description = "URL of the queue of records that could not be handled."
   value       = aws_sqs_queue.failures.url
 }
 
 output "policy" {
   description = "What the role of the alert function may do, as JSON: known at plan."
-  value       = data.aws_iam_policy_document.alert.json
+  value       = module.role.policy
 }

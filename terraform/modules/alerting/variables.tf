@@ -1,10 +1,10 @@
 variable "account_id" {
-  description = "AWS account of everything."
+  description = "AWS account, 12 digits."
   type        = string
 }
 
 variable "partition" {
-  description = "AWS partition: aws, aws-cn, aws-us-gov."
+  description = "AWS partition: aws, aws-cn or aws-us-gov."
   type        = string
 }
 
@@ -14,7 +14,7 @@ variable "region" {
 }
 
 variable "function_name" {
-  description = "Name of the function and its role."
+  description = "Name of the function and of its role."
   type        = string
 }
 
@@ -24,37 +24,37 @@ variable "package" {
 }
 
 variable "alert_stream_arn" {
-  description = "Stream that the function consumes."
+  description = "ARN of the stream that the function consumes."
   type        = string
 }
 
 variable "batch_size" {
-  description = "Alerts per call, at most."
+  description = "Most alerts per call, 1 to 10000."
   type        = number
 }
 
 variable "batch_window_s" {
-  description = "How long an alert waits for a fuller batch."
+  description = "Seconds for which Lambda collects alerts into a batch, 0 to 300."
   type        = number
 }
 
 variable "maximum_retry_attempts" {
-  description = "How often a failing batch is tried again."
+  description = "Retries of a failing batch, 0 to 10000, or -1 for no limit."
   type        = number
 }
 
 variable "maximum_record_age_s" {
-  description = "An older alert goes to the failure queue untried."
+  description = "Seconds, 60 to 604800, or -1 for no limit. The position of an older alert goes to the failure queue without a try."
   type        = number
 }
 
 variable "parallelization_factor" {
-  description = "Concurrent calls per shard."
+  description = "Concurrent calls per shard, 1 to 10."
   type        = number
 }
 
 variable "failure_queue_name" {
-  description = "Name of the queue of alerts that could not be handled."
+  description = "Name of the queue of records that could not be handled."
   type        = string
 }
 
@@ -79,7 +79,7 @@ variable "metric_name" {
 }
 
 variable "unjudged_metric_name" {
-  description = "Name of the metric of events that the rules did not judge."
+  description = "Name of the metric of unjudged events."
   type        = string
 }
 
@@ -89,16 +89,16 @@ variable "alert_emails" {
 }
 
 variable "point_in_time_recovery" {
-  description = "Whether the table can be restored to any second."
+  description = "Whether the table of incidents can be restored to any second of the last 35 days."
   type        = bool
 }
 
 variable "deletion_protection" {
-  description = "Whether the table refuses to be deleted."
+  description = "Whether AWS refuses to delete the table of incidents."
   type        = bool
 }
 
 variable "log_retention_days" {
-  description = "How long logs are kept."
+  description = "Days for which logs are kept, one of the terms that CloudWatch offers."
   type        = number
 }

@@ -1,6 +1,6 @@
 locals {
   # The application applies each group by its id: `table.<name>` to the table, `table.config` to the job, `values.<name>`
-  # to the placeholders of that SQL file.
+  # to the parameters of that statement.
   property_groups = merge({
     "kinesis.analytics.flink.run.options" = {
       python  = "main.py"
@@ -9,54 +9,80 @@ locals {
     "table.raw_events" = merge(local.kinesis, {
       "stream"              = var.raw_stream_name
       "scan.stream.initpos" = var.start_position
-      # After a split or merge, the new shards' events must come before the others' make them late.
+      # After a split or merge the new shards must be found before events of the other shards make theirs late.
       "scan.shard.discovery.intervalmillis" = "1000"
-      # A shard answers five reads a second, of all its consumers: this one, Firehose, the notebook. By default the
-      # connector takes all five. https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
+      # A shard answers five reads a second for all consumers: this one, Firehose and the notebook. By default the
+      # connector uses all five. https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
       "scan.shard.getrecords.intervalmillis" = "500"
     })
     "table.alerts"   = local.sink
     "table.unjudged" = local.sink
     "table.config" = {
-      # How long rows wait for company at each exchange between two tasks, 100 ms by default. On its way to an alert an
-      # event passes several (docs/detection.md).
+      # Time until the buffer between two tasks is flushed, 100 ms by default. An event passes several of these buffers
+      # before it becomes an alert (docs/detection.md).
       "execution.buffer-timeout.interval" = "20 ms"
     }
     },
     { for name, values in var.values : "values.${name}" => { for key, value in values : key => tostring(value) } },
   )
 
-  # Where each value has its default: a line `-- <key>: <number>` of the file's header.
-  sql = {
-    for file in fileset(var.sql_folder, "**/*.sql") : trimsuffix(basename(file), ".sql") => file("${var.sql_folder}/${file}")
-  }
-  unknown_values = [
-    for name, values in var.values : name
-    if !alltrue([for key in keys(values) : can(regex("(?m)^-- ${key}: [0-9.]+$", lookup(local.sql, name, "")))])
-  ]
+  # The parameters of each rule and of each other statement, from the YAML beside its SQL: type, default, limits.
+  rule_files  = fileset(var.sql_folder, "rules/*/rule.yaml")
+  other_files = setunion(fileset(var.sql_folder, "*.yaml"), fileset(var.sql_folder, "views/*.yaml"))
+  parameters = merge(
+    { for file in local.rule_files : basename(dirname(file)) => try(yamldecode(file("${var.sql_folder}/${file}")).parameters, {}) },
+    { for file in local.other_files : trimsuffix(basename(file), ".yaml") => try(yamldecode(file("${var.sql_folder}/${file}")).parameters, {}) },
+  )
 
-  sink = merge(local.kinesis, var.alert_sink_options, { "stream" = var.alert_stream_name })
-
-  # Times are whole seconds, of as many digits as the intervals have that they stand in; `_before` is one less. The
-  # application itself checks the same (values() in src/detector/main.py), and what values must fit each other.
-  most_seconds = {
-    for name, values in var.values : name => {
-      for key in keys(values) : key => min(999999999, [
-        for use in regexall("interval '[$][{]${key}(_before)?[}]' second[(]([0-9])[)]", lookup(local.sql, name, "")) :
-        pow(10, tonumber(use[1])) - (use[0] == null ? 1 : 0)
-      ]...)
-    }
-  }
-  unfit_values = flatten([
+  unknown_values = flatten([
     for name, values in var.values : [
-      for key, value in values : "${name}.${key} = ${value}"
-      if(key == "threshold" || endswith(key, "_s")) && (
-        floor(value) != value
-        || value < (contains(["threshold", "quiet_s", "max_ahead_s"], key) ? 0 : 1)
-        || value > (key == "threshold" ? 2147483646 : local.most_seconds[name][key])
+      for key in keys(values) : "${name}.${key} (known: ${
+        length(lookup(local.parameters, name, {})) > 0
+        ? "${name}.${join(", ${name}.", keys(local.parameters[name]))}"
+        : join(", ", [for name, parameters in local.parameters : name if length(parameters) > 0])
+      })" if !can(local.parameters[name][key])
+    ]
+  ])
+
+  # The application checks the same before its job starts (src/detector/values.py).
+  invalid_values = flatten([
+    for name, values in var.values : [
+      for key, value in values : "${name}.${key} = ${value} (allowed: ${
+        local.parameters[name][key].type == "integer" ? "a whole number" : "a number"
+        } ${
+        can(local.parameters[name][key].maximum)
+        ? "from ${local.parameters[name][key].minimum} to ${local.parameters[name][key].maximum}"
+        : "of ${local.parameters[name][key].minimum} or more"
+      }, ${local.parameters[name][key].unit})"
+      if can(local.parameters[name][key]) && try(
+        local.parameters[name][key].type == "integer" && floor(value) != value
+        || value < local.parameters[name][key].minimum
+        || value > try(local.parameters[name][key].maximum, value),
+        false
       )
     ]
   ])
+
+  # Values that must fit each other. Those that are invalid by themselves are named above.
+  resolved = {
+    for name, parameters in local.parameters : name => {
+      for key, parameter in parameters : key => try(var.values[name][key], parameter.default)
+    }
+  }
+  unfit_values = flatten([
+    for name, parameters in local.parameters : [
+      for key, parameter in parameters : concat(
+        try(local.resolved[name][key] % local.resolved[name][parameter.multiple_of] == 0, true) ? [] : [
+          "${name}.${key} = ${local.resolved[name][key]} (allowed: a multiple of ${parameter.multiple_of}, which is ${local.resolved[name][parameter.multiple_of]})"
+        ],
+        try(local.resolved[name][key] >= sum([for part in parameter.at_least_sum_of : local.resolved[name][part]]), true) ? [] : [
+          "${name}.${key} = ${local.resolved[name][key]} (allowed: at least ${join(" + ", parameter.at_least_sum_of)}, which is ${join(" + ", [for part in parameter.at_least_sum_of : local.resolved[name][part]])})"
+        ],
+      )
+    ] if length(local.invalid_values) == 0
+  ])
+
+  sink = merge(local.kinesis, var.alert_sink_options, { "stream" = var.alert_stream_name })
 
   kinesis = merge(
     { "aws.region" = var.region },
@@ -73,9 +99,9 @@ locals {
 
 resource "aws_kinesisanalyticsv2_application" "detector" {
   name                   = var.name
-  description            = "Finds bots in stream 1 and reports them to stream 2."
+  description            = "Finds bots in stream 1 and reports them to stream 2." # a change would replace the application
   runtime_environment    = "FLINK-1_20"
-  service_execution_role = aws_iam_role.detector.arn
+  service_execution_role = module.role.arn # with its policy: it reads its code when created, its streams when it starts
   start_application      = var.start
 
   application_configuration {
@@ -113,15 +139,15 @@ resource "aws_kinesisanalyticsv2_application" "detector" {
         min_pause_between_checkpoints = min(var.checkpoint_interval_ms, 5000)
       }
 
-      # Has records in and out, lag and watermark already (docs/architecture.md); finer levels cost more.
+      # Includes records in and out, lag and watermark (docs/architecture.md). Finer levels cost more.
       monitoring_configuration {
         configuration_type = "CUSTOM"
         log_level          = "INFO"
         metrics_level      = "APPLICATION"
       }
 
-      # One subtask per shard: a subtask has one watermark, so with two shards on it a backlog in one makes the other's
-      # events late, and their bursts are lost in silence. Autoscaling would break this.
+      # One subtask per shard. A subtask has one watermark: with two shards on it, a backlog in one makes the events of
+      # the other late, and their bursts are lost silently. Autoscaling would break this.
       parallelism_configuration {
         configuration_type   = "CUSTOM"
         auto_scaling_enabled = false
@@ -135,24 +161,21 @@ resource "aws_kinesisanalyticsv2_application" "detector" {
     log_stream_arn = aws_cloudwatch_log_stream.detector.arn
   }
 
-  # It reads its code when it is made, and its streams when it starts.
-  depends_on = [aws_iam_role_policy.detector]
-
   lifecycle {
     precondition {
       condition     = length(local.unknown_values) == 0
-      error_message = "The variable detection sets what the SQL does not know, for ${join(", ", local.unknown_values)}: give names of files in sql/detection, and of the numbers in their headers."
+      error_message = "The variable detection sets unknown values: ${join("; ", local.unknown_values)}. Correct the names, or see the parameters in the YAML files of sql/detection."
     }
 
     precondition {
-      condition     = length(local.unfit_values) == 0
-      error_message = "The variable detection sets what the SQL cannot take: ${join(", ", local.unfit_values)}. Thresholds and times (_s) are whole numbers; times are 1 s or more, quiet_s and max_ahead_s 0 or more, and those in an interval 999 s at most (a rule's own window 1000)."
+      condition     = length(concat(local.invalid_values, local.unfit_values)) == 0
+      error_message = "The variable detection sets invalid values: ${join("; ", concat(local.invalid_values, local.unfit_values))}. Set allowed ones."
     }
   }
 }
 
-# The key holds the content's hash: new code is a new object, which makes the application deploy it, and the old one
-# stays until then.
+# The key contains the hash of the zip: new code is a new object, so the application is updated, and the old object stays
+# until then.
 resource "aws_s3_object" "code" {
   bucket = var.artifact_bucket_name
   key    = "detector/${local.code_sha256}.zip"
@@ -173,33 +196,26 @@ resource "aws_cloudwatch_log_stream" "detector" {
   log_group_name = aws_cloudwatch_log_group.detector.name
 }
 
-resource "aws_iam_role" "detector" {
-  name               = var.name
-  assume_role_policy = data.aws_iam_policy_document.detector_trust.json
+module "role" {
+  source = "../service_role"
+
+  account_id  = var.account_id
+  name        = var.name
+  service     = "kinesisanalytics.amazonaws.com"
+  assume_sid  = "AssumeAsDetector"
+  policy_name = "detector"
+  policy      = data.aws_iam_policy_document.detector.json
 }
 
-data "aws_iam_policy_document" "detector_trust" {
-  statement {
-    sid     = "AssumeAsDetector"
-    actions = ["sts:AssumeRole"]
-
-    principals {
-      type        = "Service"
-      identifiers = ["kinesisanalytics.amazonaws.com"]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [var.account_id]
-    }
-  }
+# Deployed before the role became a module: Terraform keeps what is there.
+moved {
+  from = aws_iam_role.detector
+  to   = module.role.aws_iam_role.service
 }
 
-resource "aws_iam_role_policy" "detector" {
-  name   = "detector"
-  role   = aws_iam_role.detector.name
-  policy = data.aws_iam_policy_document.detector.json
+moved {
+  from = aws_iam_role_policy.detector
+  to   = module.role.aws_iam_role_policy.service
 }
 
 # https://docs.aws.amazon.com/managed-flink/latest/java/examples-gs-scala-create-run-cli.html
@@ -222,7 +238,7 @@ data "aws_iam_policy_document" "detector" {
     resources = [var.alert_stream_arn]
   }
 
-  # Managed Flink looks its log group up by listing.
+  # Managed Flink lists log groups to find its own.
   statement {
     sid       = "ListLogGroups"
     actions   = ["logs:DescribeLogGroups"]

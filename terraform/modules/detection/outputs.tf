@@ -1,9 +1,9 @@
 output "parallelism" {
-  description = "Subtasks of the detector."
+  description = "Subtasks of the detector, one per shard of stream 1."
   value       = aws_kinesisanalyticsv2_application.detector.application_configuration[0].flink_application_configuration[0].parallelism_configuration[0].parallelism
 }
 
 output "policy" {
   description = "What the role of the detector may do, as JSON: known at plan."
-  value       = data.aws_iam_policy_document.detector.json
+  value       = module.role.policy
 }

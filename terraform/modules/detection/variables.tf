@@ -1,10 +1,10 @@
 variable "account_id" {
-  description = "AWS account of everything."
+  description = "AWS account, 12 digits."
   type        = string
 }
 
 variable "partition" {
-  description = "AWS partition: aws, aws-cn, aws-us-gov."
+  description = "AWS partition: aws, aws-cn or aws-us-gov."
   type        = string
 }
 
@@ -14,7 +14,7 @@ variable "region" {
 }
 
 variable "name" {
-  description = "Name of the application and its role."
+  description = "Name of the application and of its role."
   type        = string
 }
 
@@ -24,42 +24,42 @@ variable "package" {
 }
 
 variable "artifact_bucket_name" {
-  description = "Bucket that receives the application zip."
+  description = "Name of the bucket that receives the application zip."
   type        = string
 }
 
 variable "artifact_bucket_arn" {
-  description = "ARN of the same."
+  description = "ARN of the artifact bucket."
   type        = string
 }
 
 variable "raw_stream_name" {
-  description = "Stream that is read."
+  description = "Name of stream 1, which is read."
   type        = string
 }
 
 variable "raw_stream_arn" {
-  description = "ARN of the same."
+  description = "ARN of stream 1."
   type        = string
 }
 
 variable "alert_stream_name" {
-  description = "Stream that is written."
+  description = "Name of stream 2, which is written."
   type        = string
 }
 
 variable "alert_stream_arn" {
-  description = "ARN of the same."
+  description = "ARN of stream 2."
   type        = string
 }
 
 variable "kinesis_endpoint" {
-  description = "URL of Kinesis, null for the public endpoint of the region."
+  description = "URL of Kinesis. Null: the region's public endpoint."
   type        = string
 }
 
 variable "shard_count" {
-  description = "Shards of the stream that is read; each gets a subtask to itself."
+  description = "Shards of stream 1. Each gets a subtask of its own."
   type        = number
 }
 
@@ -69,31 +69,31 @@ variable "start" {
 }
 
 variable "start_position" {
-  description = "Where to read from when there is no snapshot."
+  description = "Where to start reading when there is no snapshot: TRIM_HORIZON or LATEST."
   type        = string
 }
 
 variable "checkpoint_interval_ms" {
-  description = "Time between two checkpoints."
+  description = "Milliseconds between two checkpoints, 1 or more."
   type        = number
 }
 
 variable "alert_sink_options" {
-  description = "Options of the tables alerts and unjudged, beside stream, region and endpoint."
+  description = "Options of the tables alerts and unjudged, besides stream, region and endpoint."
   type        = map(string)
 }
 
 variable "values" {
-  description = "Values of the rules that differ from the defaults in their SQL, by file and name."
+  description = "Values of the rules that differ from the defaults in their YAML, by rule (or other statement) and parameter."
   type        = map(map(number))
 }
 
 variable "sql_folder" {
-  description = "Where the rules' SQL lies."
+  description = "Folder of the rules: SQL, and YAML with the parameters."
   type        = string
 }
 
 variable "log_retention_days" {
-  description = "How long logs are kept."
+  description = "Days for which logs are kept, one of the terms that CloudWatch offers."
   type        = number
 }

@@ -34,11 +34,11 @@ resource "aws_kinesis_firehose_delivery_stream" "raw" {
 
   kinesis_source_configuration {
     kinesis_stream_arn = var.stream_arns.raw
-    role_arn           = aws_iam_role.delivery.arn
+    role_arn           = module.role.arn
   }
 
   extended_s3_configuration {
-    role_arn            = aws_iam_role.delivery.arn
+    role_arn            = module.role.arn
     bucket_arn          = var.raw_bucket_arn
     prefix              = "events/arrival_date=!{timestamp:yyyy-MM-dd}/"
     error_output_prefix = "errors/!{firehose:error-output-type}/arrival_date=!{timestamp:yyyy-MM-dd}/"
@@ -68,8 +68,8 @@ resource "aws_kinesis_firehose_delivery_stream" "raw" {
     }
   }
 
-  # Firehose starts to read and to write as soon as it exists.
-  depends_on = [aws_kinesis_stream.raw, aws_iam_role_policy.delivery]
+  # Firehose starts to read as soon as it exists, and to write (module.role.arn waits for its policy).
+  depends_on = [aws_kinesis_stream.raw]
 }
 
 resource "aws_cloudwatch_log_group" "delivery" {
@@ -82,33 +82,26 @@ resource "aws_cloudwatch_log_stream" "delivery" {
   log_group_name = aws_cloudwatch_log_group.delivery.name
 }
 
-resource "aws_iam_role" "delivery" {
-  name               = var.delivery_stream_name
-  assume_role_policy = data.aws_iam_policy_document.delivery_trust.json
+module "role" {
+  source = "../service_role"
+
+  account_id  = var.account_id
+  name        = var.delivery_stream_name
+  service     = "firehose.amazonaws.com"
+  assume_sid  = "AssumeAsDelivery"
+  policy_name = "delivery"
+  policy      = data.aws_iam_policy_document.delivery.json
 }
 
-data "aws_iam_policy_document" "delivery_trust" {
-  statement {
-    sid     = "AssumeAsDelivery"
-    actions = ["sts:AssumeRole"]
-
-    principals {
-      type        = "Service"
-      identifiers = ["firehose.amazonaws.com"]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [var.account_id]
-    }
-  }
+# Deployed before the role became a module: Terraform keeps what is there.
+moved {
+  from = aws_iam_role.delivery
+  to   = module.role.aws_iam_role.service
 }
 
-resource "aws_iam_role_policy" "delivery" {
-  name   = "delivery"
-  role   = aws_iam_role.delivery.name
-  policy = data.aws_iam_policy_document.delivery.json
+moved {
+  from = aws_iam_role_policy.delivery
+  to   = module.role.aws_iam_role_policy.service
 }
 
 # https://docs.aws.amazon.com/firehose/latest/dev/controlling-access.html#using-iam-s3

@@ -1,10 +1,10 @@
 variable "account_id" {
-  description = "AWS account of everything."
+  description = "AWS account, 12 digits."
   type        = string
 }
 
 variable "partition" {
-  description = "AWS partition: aws, aws-cn, aws-us-gov."
+  description = "AWS partition: aws, aws-cn or aws-us-gov."
   type        = string
 }
 
@@ -19,7 +19,7 @@ variable "raw_stream_name" {
 }
 
 variable "raw_stream_shard_count" {
-  description = "Shards of stream 1."
+  description = "Shards of stream 1, 1 or more."
   type        = number
 }
 
@@ -29,7 +29,7 @@ variable "alert_stream_name" {
 }
 
 variable "alert_stream_shard_count" {
-  description = "Shards of stream 2."
+  description = "Shards of stream 2, 1 or more."
   type        = number
 }
 
@@ -39,31 +39,31 @@ variable "stream_arns" {
 }
 
 variable "retention_hours" {
-  description = "How long both streams keep a record."
+  description = "Hours for which both streams keep a record, 24 to 8760."
   type        = number
 }
 
 variable "delivery_stream_name" {
-  description = "Name of the Firehose delivery stream and its role."
+  description = "Name of the Firehose delivery stream and of its role."
   type        = string
 }
 
 variable "raw_bucket_arn" {
-  description = "Bucket that receives the records of stream 1."
+  description = "ARN of the bucket that receives the records of stream 1."
   type        = string
 }
 
 variable "buffer_mb" {
-  description = "An object is written when this much is buffered."
+  description = "MB that are collected before an object is written, 1 to 128."
   type        = number
 }
 
 variable "buffer_s" {
-  description = "An object is written after this long at the latest."
+  description = "Seconds after which an object is written at the latest, 0 to 900."
   type        = number
 }
 
 variable "log_retention_days" {
-  description = "How long logs are kept."
+  description = "Days for which logs are kept, one of the terms that CloudWatch offers."
   type        = number
 }

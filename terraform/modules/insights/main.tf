@@ -2,7 +2,7 @@ resource "aws_athena_workgroup" "insights" {
   name        = var.workgroup_name
   description = "Business questions over the curated tables."
 
-  # A workgroup that has ever run a query counts as not empty. Results lie in the bucket, not here.
+  # A workgroup that has ever run a query counts as not empty. The results are in the bucket, not in the workgroup.
   force_destroy = true
 
   configuration {
@@ -25,32 +25,30 @@ resource "aws_athena_workgroup" "insights" {
 }
 
 locals {
-  questions = {
-    for name, sql in var.questions : name => {
-      title = trimspace(regex("(?m)^-- title:(.*)$", sql)[0])
-      # Comments go first: they may name a placeholder, and a `?` there would count as a parameter.
-      query = trimspace(replace(replace(sql, "/(?m)^\\s*--.*$\\n?/", ""), "/\\$\\{\\w+\\}/", "?"))
-    }
+  # Without comments: they may name a placeholder, and a `?` in a comment would count as a parameter.
+  queries = {
+    for name, question in var.questions :
+    name => trimspace(replace(replace(question.sql, "/(?m)^\\s*--.*$\\n?/", ""), "/\\$\\{\\w+\\}/", "?"))
   }
 }
 
-# For people: in the console, which asks for the value of each `?`.
+# For people: the console asks for the value of each `?`.
 resource "aws_athena_named_query" "questions" {
-  for_each = local.questions
+  for_each = var.questions
 
   name        = each.key
   description = each.value.title
   workgroup   = aws_athena_workgroup.insights.name
   database    = var.database
-  query       = each.value.query
+  query       = local.queries[each.key]
 }
 
 # For programs: execute <name> using <value>, …
 resource "aws_athena_prepared_statement" "questions" {
-  for_each = local.questions
+  for_each = var.questions
 
   name            = each.key
   description     = each.value.title
   workgroup       = aws_athena_workgroup.insights.name
-  query_statement = each.value.query
+  query_statement = local.queries[each.key]
 }

@@ -19,11 +19,11 @@ variable "bytes_scanned_cutoff_per_query" {
 }
 
 variable "questions" {
-  description = "SQL by name: a header with `-- title:`, placeholders as `$${name}`."
-  type        = map(string)
+  description = "Title and SQL of each question, by name. The SQL has placeholders such as `$${from_date}`."
+  type        = map(object({ title = string, sql = string }))
 
   validation {
-    condition     = alltrue([for name, sql in var.questions : can(regex("^[a-z_][a-z0-9_]*$", name)) && can(regex("(?m)^-- title:", sql))])
-    error_message = "Got ${join(", ", keys(var.questions))}. Every question needs a name of a-z, 0-9 and _ (Athena allows no hyphen in a prepared statement) and a line `-- title:`."
+    condition     = alltrue([for name, question in var.questions : can(regex("^[a-z_][a-z0-9_]*$", name)) && trimspace(question.title) != ""])
+    error_message = "Got ${join(", ", keys(var.questions))}. Every question needs a title, and a name of a-z, 0-9 and _ (Athena allows no hyphen in a prepared statement)."
   }
 }

@@ -43,7 +43,7 @@ resource "aws_s3_bucket_policy" "lake" {
   bucket = each.value.bucket
   policy = data.aws_iam_policy_document.lake[each.key].json
 
-  # S3 refuses two changes of a bucket's access at once.
+  # S3 refuses concurrent changes of a bucket's access.
   depends_on = [aws_s3_bucket_public_access_block.lake]
 }
 
@@ -74,7 +74,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "lake" {
 
   bucket = each.value.bucket
 
-  # Parts of an upload that was never finished cost storage, and no listing shows them.
+  # The parts of an upload that was never finished cost storage, but no listing shows them.
   rule {
     id     = "abort-abandoned-uploads"
     status = "Enabled"

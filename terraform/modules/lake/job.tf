@@ -1,7 +1,7 @@
 resource "aws_glue_job" "curate" {
   name              = var.curate_job_name
-  description       = "Curates the arrival days --from_date to --to_date: typed and deduplicated, the rest in quarantine."
-  role_arn          = aws_iam_role.curate.arn
+  description       = "Curates the arrival days --from_date to --to_date: typed and deduplicated, invalid records in quarantine."
+  role_arn          = module.role.arn
   glue_version      = "5.1"
   worker_type       = "G.1X"
   number_of_workers = var.worker_count
@@ -15,7 +15,7 @@ resource "aws_glue_job" "curate" {
     script_location = "s3://${aws_s3_object.script.bucket}/${aws_s3_object.script.key}"
   }
 
-  # Two runs over one day would both find a record new.
+  # Two runs over one day at once would both count a record as new.
   execution_property {
     max_concurrent_runs = 1
   }
@@ -34,7 +34,7 @@ resource "aws_glue_job" "curate" {
 }
 
 locals {
-  # Glue takes one --conf; further pairs are chained inside it.
+  # Glue accepts one --conf; further settings are chained inside it.
   # https://docs.aws.amazon.com/glue/latest/dg/aws-glue-programming-etl-format-iceberg.html
   spark_conf = join(" --conf ", [
     "spark.sql.extensions=org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
@@ -70,33 +70,26 @@ resource "aws_cloudwatch_log_group" "curate" {
   retention_in_days = var.log_retention_days
 }
 
-resource "aws_iam_role" "curate" {
-  name               = var.curate_job_name
-  assume_role_policy = data.aws_iam_policy_document.curate_trust.json
+module "role" {
+  source = "../service_role"
+
+  account_id  = var.account_id
+  name        = var.curate_job_name
+  service     = "glue.amazonaws.com"
+  assume_sid  = "AssumeAsCurateJob"
+  policy_name = "curate"
+  policy      = data.aws_iam_policy_document.curate.json
 }
 
-data "aws_iam_policy_document" "curate_trust" {
-  statement {
-    sid     = "AssumeAsCurateJob"
-    actions = ["sts:AssumeRole"]
-
-    principals {
-      type        = "Service"
-      identifiers = ["glue.amazonaws.com"]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [var.account_id]
-    }
-  }
+# Deployed before the role became a module: Terraform keeps what is there.
+moved {
+  from = aws_iam_role.curate
+  to   = module.role.aws_iam_role.service
 }
 
-resource "aws_iam_role_policy" "curate" {
-  name   = "curate"
-  role   = aws_iam_role.curate.name
-  policy = data.aws_iam_policy_document.curate.json
+moved {
+  from = aws_iam_role_policy.curate
+  to   = module.role.aws_iam_role_policy.service
 }
 
 data "aws_iam_policy_document" "curate" {
@@ -133,7 +126,7 @@ data "aws_iam_policy_document" "curate" {
     )
   }
 
-  # CloudWatch knows no ARNs of metrics; a namespace is what can be told apart.
+  # CloudWatch has no ARNs of metrics. A policy can only name the namespace.
   statement {
     sid       = "PutMetrics"
     actions   = ["cloudwatch:PutMetricData"]

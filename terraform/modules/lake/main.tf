@@ -3,14 +3,14 @@ resource "aws_glue_catalog_database" "lake" {
   description = "Shop traffic: raw as it arrived, and curated."
 }
 
-# The curated tables are Iceberg and made by the job: Terraform cannot state an Iceberg table's partitions.
+# The job creates the curated tables: they are Iceberg, and Terraform cannot declare the partitions of an Iceberg table.
 resource "aws_glue_catalog_table" "raw" {
   name          = var.raw_table
   database_name = aws_glue_catalog_database.lake.name
-  description   = "Records of stream 1 as they arrived, duplicates and broken ones included."
+  description   = "Records of stream 1 as they arrived, with duplicates and invalid ones."
   table_type    = "EXTERNAL_TABLE"
 
-  # Athena computes the partitions: no crawler, and a new day is there at once.
+  # Athena computes the partitions: no crawler is needed, and a new day is visible at once.
   parameters = {
     "EXTERNAL"                       = "TRUE"
     "classification"                 = "json"
@@ -36,7 +36,7 @@ resource "aws_glue_catalog_table" "raw" {
     ser_de_info {
       serialization_library = "org.openx.data.jsonserde.JsonSerDe"
 
-      # A broken record is a row of nulls here, and stands in quarantine with the reason; it must not end a query.
+      # An invalid record is a row of nulls here, and is in quarantine with the reason. It must not fail a query.
       parameters = { "ignore.malformed.json" = "TRUE" }
     }
 

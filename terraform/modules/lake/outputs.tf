@@ -4,7 +4,7 @@ output "bucket_names" {
 }
 
 output "bucket_arns" {
-  description = "ARNs of the same: known at plan, yet who uses them waits for the buckets."
+  description = "ARNs of the buckets: known at plan. What uses them is created after the buckets."
   value       = var.bucket_arns
   depends_on  = [aws_s3_bucket.lake]
 }
@@ -15,6 +15,6 @@ output "database" {
 }
 
 output "policy" {
-  description = "What the role of the job may do, as JSON: known at plan."
-  value       = data.aws_iam_policy_document.curate.json
+  description = "What the role of the curate job may do, as JSON: known at plan."
+  value       = module.role.policy
 }

@@ -1,10 +1,10 @@
 variable "account_id" {
-  description = "AWS account of everything."
+  description = "AWS account, 12 digits."
   type        = string
 }
 
 variable "partition" {
-  description = "AWS partition: aws, aws-cn, aws-us-gov."
+  description = "AWS partition: aws, aws-cn or aws-us-gov."
   type        = string
 }
 
@@ -19,22 +19,22 @@ variable "bucket_names" {
 }
 
 variable "bucket_arns" {
-  description = "ARNs of the same."
+  description = "ARNs of the four buckets."
   type        = object({ raw = string, curated = string, artifact = string, result = string })
 }
 
 variable "force_destroy" {
-  description = "Whether a bucket with data may be deleted."
+  description = "Whether Terraform deletes buckets that still hold data."
   type        = bool
 }
 
 variable "lifecycle_rules" {
-  description = "Whether abandoned uploads and old query results are deleted."
+  description = "Whether S3 deletes abandoned uploads and old query results."
   type        = bool
 }
 
 variable "result_retention_days" {
-  description = "Query results are deleted after this."
+  description = "Days after which query results are deleted, 1 or more."
   type        = number
 }
 
@@ -49,27 +49,27 @@ variable "raw_table" {
 }
 
 variable "raw_columns" {
-  description = "Columns of the raw table, from the contract of the event."
+  description = "Columns of the raw table: the fields of contracts/event.json."
   type        = list(object({ name = string, type = string, meaning = string }))
 }
 
 variable "curate_job_name" {
-  description = "Name of the job and its role."
+  description = "Name of the curate job and of its role."
   type        = string
 }
 
 variable "script" {
-  description = "Path of the job's script."
+  description = "Path of the curate job's script."
   type        = string
 }
 
 variable "worker_count" {
-  description = "G.1X workers of a run."
+  description = "G.1X workers of a run, 2 or more."
   type        = number
 }
 
 variable "timeout_minutes" {
-  description = "A run is ended after this."
+  description = "Minutes after which AWS stops a run, 1 or more."
   type        = number
 }
 
@@ -84,6 +84,6 @@ variable "quarantine_metric_name" {
 }
 
 variable "log_retention_days" {
-  description = "How long logs are kept."
+  description = "Days for which logs are kept, one of the terms that CloudWatch offers."
   type        = number
 }

@@ -1,9 +1,9 @@
 locals {
-  # Both are charged while the notebook runs. Each cell that runs takes a slot (the note says parallelism=1), and two run
-  # side by side: the rules and the chart.
+  # Two cells run at the same time: the rules and the chart. Each needs a slot (the note says parallelism=1). AWS charges
+  # for both while the notebook runs.
   parallelism = 2
 
-  # The note names the seed's streams and region. Here it gets the deployed ones.
+  # The note names the tutorial's streams and region. Here they are replaced by the deployed ones.
   note = replace(replace(replace(
     file(var.note),
     "'ecommerce-raw-user-activity-stream-1'", "'${var.raw_stream_name}'"),
@@ -23,7 +23,7 @@ locals {
   log_stream_arn = "${local.log_group_arn}:log-stream:${local.log_stream}"
 }
 
-# Terraform's own resource knows no Zeppelin, so a stack makes the notebook. It is made stopped.
+# Terraform's own resource has no Zeppelin settings, so a stack creates the notebook, which is stopped at first.
 resource "aws_cloudformation_stack" "studio" {
   name          = var.name
   template_body = jsonencode({ Resources = local.resources })
@@ -33,7 +33,7 @@ resource "aws_cloudformation_stack" "studio" {
 
 locals {
   # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-kinesisanalyticsv2-application-zeppelinapplicationconfiguration.html
-  # Without DeployAsApplicationConfiguration: `make deploy` deploys the rules, on a newer Flink than the notebook's.
+  # No DeployAsApplicationConfiguration: `make deploy` deploys the rules, on a newer Flink than the notebook's.
   resources = {
     Notebook = {
       Type = "AWS::KinesisAnalyticsV2::Application"
@@ -57,7 +57,7 @@ locals {
               GlueDataCatalogConfiguration = { DatabaseARN = local.database_arn }
             }
             MonitoringConfiguration = { LogLevel = "INFO" }
-            # The console would add it unasked: https://docs.aws.amazon.com/managed-flink/latest/java/how-zeppelin-connectors.html
+            # The console adds it by itself: https://docs.aws.amazon.com/managed-flink/latest/java/how-zeppelin-connectors.html
             CustomArtifactsConfiguration = [{
               ArtifactType = "DEPENDENCY_JAR"
               MavenReference = {
@@ -80,7 +80,7 @@ locals {
   }
 }
 
-# For people to import in Zeppelin; the notebook itself reads nothing from the bucket.
+# For people to import into Zeppelin. The notebook itself does not read the bucket.
 resource "aws_s3_object" "note" {
   bucket       = var.artifact_bucket_name
   key          = local.note_key
@@ -88,10 +88,10 @@ resource "aws_s3_object" "note" {
   content_type = "application/json"
 }
 
-# Its own, so that its tables and the lake's don't meet.
+# A database of its own, so that its tables and the lake's stay apart.
 resource "aws_glue_catalog_database" "studio" {
   name        = var.database
-  description = "Tables that the Studio notebook makes over the streams."
+  description = "Tables over the streams, created by the Studio notebook."
 }
 
 resource "aws_cloudwatch_log_group" "studio" {
@@ -104,48 +104,41 @@ resource "aws_cloudwatch_log_stream" "studio" {
   log_group_name = aws_cloudwatch_log_group.studio.name
 }
 
-# The notebook's role is tried out when the notebook is made, some seconds before IAM has told everybody of it, and a
-# stack does not try again.
+# AWS checks the role when it creates the notebook. A new role takes some seconds until all of AWS knows it, and a stack
+# does not try again.
 resource "terraform_data" "role_is_known" {
-  triggers_replace = [aws_iam_role.studio.arn, aws_iam_role_policy.studio.policy]
+  triggers_replace = [module.role.arn, module.role.policy]
 
   provisioner "local-exec" {
     command = "sleep 30"
   }
 }
 
-resource "aws_iam_role" "studio" {
-  name               = var.name
-  assume_role_policy = data.aws_iam_policy_document.studio_trust.json
+module "role" {
+  source = "../service_role"
+
+  account_id  = var.account_id
+  name        = var.name
+  service     = "kinesisanalytics.amazonaws.com"
+  assume_sid  = "AssumeAsStudio"
+  policy_name = "studio"
+  policy      = data.aws_iam_policy_document.studio.json
 }
 
-data "aws_iam_policy_document" "studio_trust" {
-  statement {
-    sid     = "AssumeAsStudio"
-    actions = ["sts:AssumeRole"]
-
-    principals {
-      type        = "Service"
-      identifiers = ["kinesisanalytics.amazonaws.com"]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [var.account_id]
-    }
-  }
+# Deployed before the role became a module: Terraform keeps what is there.
+moved {
+  from = aws_iam_role.studio
+  to   = module.role.aws_iam_role.service
 }
 
-resource "aws_iam_role_policy" "studio" {
-  name   = "studio"
-  role   = aws_iam_role.studio.name
-  policy = data.aws_iam_policy_document.studio.json
+moved {
+  from = aws_iam_role_policy.studio
+  to   = module.role.aws_iam_role_policy.service
 }
 
 # https://docs.aws.amazon.com/managed-flink/latest/java/how-zeppelin-appendix-iam.html
 data "aws_iam_policy_document" "studio" {
-  # Stream 2 for the chart.
+  # Stream 2 is for the chart.
   statement {
     sid       = "ReadStreams"
     actions   = ["kinesis:DescribeStream", "kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards"]
@@ -158,7 +151,7 @@ data "aws_iam_policy_document" "studio" {
     resources = [var.alert_stream_arn]
   }
 
-  # Flink's catalog lists all databases and looks for one called hive, before it uses its own.
+  # Flink's catalog first lists all databases and looks for one called hive.
   statement {
     sid       = "ListDatabases"
     actions   = ["glue:GetDatabases"]
@@ -186,7 +179,7 @@ data "aws_iam_policy_document" "studio" {
     ]
   }
 
-  # Managed Flink looks its log group up by listing.
+  # Managed Flink lists log groups to find its own.
   statement {
     sid       = "ListLogGroups"
     actions   = ["logs:DescribeLogGroups"]

@@ -1,10 +1,10 @@
 variable "account_id" {
-  description = "AWS account of everything."
+  description = "AWS account, 12 digits."
   type        = string
 }
 
 variable "partition" {
-  description = "AWS partition: aws, aws-cn, aws-us-gov."
+  description = "AWS partition: aws, aws-cn or aws-us-gov."
   type        = string
 }
 
@@ -14,7 +14,7 @@ variable "region" {
 }
 
 variable "name" {
-  description = "Name of the notebook, its stack and its role. Managed Flink keeps notebooks and applications in one namespace."
+  description = "Name of the notebook, its stack and its role. No application of Managed Flink may have the same name."
   type        = string
 }
 
@@ -24,7 +24,7 @@ variable "database" {
 }
 
 variable "note" {
-  description = "Path of the Zeppelin note, made by `make notebook`."
+  description = "Path of the Zeppelin note, written by `make generate`."
   type        = string
 
   validation {
@@ -32,36 +32,36 @@ variable "note" {
       for name in ["ecommerce-raw-user-activity-stream-1", "ecommerce-raw-user-activity-stream-2", "us-east-1"] :
       strcontains(file(var.note), "'${name}'")
     ])
-    error_message = "Got ${var.note}, which lacks the seed's stream names or region, so the deployed ones cannot take their place. Write it with `make notebook`."
+    error_message = "Got ${var.note}, which lacks the tutorial's stream names or region, so they cannot be replaced by the deployed ones. Write it with `make generate`."
   }
 }
 
 variable "artifact_bucket_name" {
-  description = "Bucket that receives the note."
+  description = "Name of the bucket that receives the note."
   type        = string
 }
 
 variable "raw_stream_name" {
-  description = "Stream that is read."
+  description = "Name of stream 1, which is read."
   type        = string
 }
 
 variable "raw_stream_arn" {
-  description = "ARN of the same."
+  description = "ARN of stream 1."
   type        = string
 }
 
 variable "alert_stream_name" {
-  description = "Stream that is written, and read for the chart."
+  description = "Name of stream 2, which is written, and read for the chart."
   type        = string
 }
 
 variable "alert_stream_arn" {
-  description = "ARN of the same."
+  description = "ARN of stream 2."
   type        = string
 }
 
 variable "log_retention_days" {
-  description = "How long logs are kept."
+  description = "Days for which logs are kept, one of the terms that CloudWatch offers."
   type        = number
 }

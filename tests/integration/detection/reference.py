@@ -1,6 +1,6 @@
-"""The rules in plain Python, by brute force, from what they mean: what Flink's alerts are held against.
+"""The rules in plain Python, by brute force, from their meaning: Flink's alerts must equal these.
 
-Times are whole seconds. A window (start, end] leaves out its first second and holds its last.
+Times are whole seconds. A window (start, end] excludes its start and includes its end.
 """
 
 from collections import defaultdict
@@ -28,7 +28,7 @@ class Finding(NamedTuple):
 
 
 def alerts(events: Iterable[dict], values: Values) -> list[dict]:
-    """Returns the alerts of events that are not late, by rule, subject and time."""
+    """Return the alerts of events that are not late, by rule, subject and time."""
     events = [event for event in events if event["user_id"] is not None]
     users = {user: by_second(own) for user, own in by(events, "user_id").items()}
     products = {product: by_second(own) for product, own in by(events, "product_id").items() if product is not None}
@@ -47,7 +47,7 @@ def alerts(events: Iterable[dict], values: Values) -> list[dict]:
 
 
 def news(findings: Iterable[Finding], quiet_s: int) -> Iterator[Finding]:
-    """Returns of one rule and subject where an attack begins, and where its level is higher than ever."""
+    """Yield the findings of one rule and subject that start an attack or reach a new highest level."""
     last, height = None, 0
     for finding in findings:
         if last is None or finding.start - last >= quiet_s:
@@ -73,7 +73,7 @@ def by_second(events: Iterable[dict]) -> Seconds:
 
 
 def actions(seconds: Seconds, kind: str | None = None) -> int:
-    """Returns what one user did: equal events of a second are one action, and so is what a session buys in it."""
+    """Return the number of a user's actions: equal events of a second are one, and so is a session's checkout."""
     return sum(
         len(
             {
@@ -93,7 +93,7 @@ def within(seconds: Seconds, start: int, end: int) -> Seconds:
 
 
 def hops(seconds: Seconds, window_s: int, slide_s: int) -> Iterator[tuple[int, int, Seconds]]:
-    """Returns (start, end, what is in it) of each window that holds something; the clock's 0 is a boundary."""
+    """Yield (start, end, content) of each window that is not empty. Second 0 of the clock is a boundary."""
     ends = {
         end
         for second in seconds

@@ -1,35 +1,26 @@
-"""Events and alerts as they stand in the streams, counted in seconds from some base."""
+"""Events and alerts as they are in the streams, with times in seconds from some base."""
 
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+from detector.cases import DEFAULTS
+
 MIDNIGHT = datetime(2019, 10, 1, tzinfo=UTC)
 
 
 def time(at: float, base: datetime = MIDNIGHT) -> str:
-    """Returns the instant that many seconds after the base, as the pipeline writes it."""
+    """Return the instant that many seconds after the base, as the pipeline writes it."""
     return (base + timedelta(seconds=at)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def event(at: float, **changes: object) -> dict:
-    """Returns an event at that second; what is not given is the same in all."""
-    columns = {
-        "event_time": "2019-10-01 00:00:00 UTC",
-        "event_type": "view",
-        "product_id": 1,
-        "category_id": 2053013555631882655,
-        "category_code": "electronics.smartphone",
-        "brand": "samsung",
-        "price": 130.76,
-        "user_id": 7,
-        "user_session": "a1b2",
-    }
-    return {"at": at} | columns | changes
+    """Return an event at that second, with the default columns where no others are given."""
+    return {"at": at, **DEFAULTS, **changes}
 
 
 def record(event: dict, base: datetime = MIDNIGHT) -> bytes:
-    """Returns the wire record; an event may have its own `txn_timestamp`, or make it of the right one."""
+    """Return the wire record. An event can have its own `txn_timestamp`, or a function that changes the right one."""
     right = time(event["at"], base)
     own = event.get("txn_timestamp", right)
     columns = event | {"txn_timestamp": own(right) if callable(own) else own}
@@ -44,7 +35,7 @@ def records(events: Iterable[dict], base: datetime = MIDNIGHT) -> list[bytes]:
 def alert(
     rule: str, subject: str, start: int, end: int, count: int, threshold: int, base: datetime = MIDNIGHT
 ) -> dict[str, object]:
-    """Returns the alert of a window between two seconds, as stream 2 holds it."""
+    """Return the alert of a window between two seconds, as it is in stream 2."""
     return {
         "alert_id": f"{rule}:{subject}:{time(end, base)}",
         "rule": rule,
@@ -58,7 +49,7 @@ def alert(
 
 
 def level(count: int, threshold: int) -> int:
-    """Returns how often the first count above the threshold can be doubled without passing the count, and once more."""
+    """Return the level: 1 above the threshold, and one more for each doubling that the count reaches."""
     doubles, reached = 0, threshold + 1
     while reached <= count:
         doubles, reached = doubles + 1, reached * 2

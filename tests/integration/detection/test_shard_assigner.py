@@ -1,4 +1,4 @@
-"""The assigner of the application's jar, as the connector asks it: two open shards of the stream share no subtask."""
+"""The shard assigner of the application's jar, called as the connector calls it: no two open shards share a subtask."""
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -19,7 +19,7 @@ Assign = Callable[..., list[int]]
 
 @pytest.fixture
 def shard(kinesis: TableEnvironment) -> Shard:
-    """Returns a function that makes a shard, its hash keys given as parts of all: shard(4, 0, 1/2, parents=(1,))."""
+    """Return a function that makes a shard with a part of all hash keys: shard(4, 0, 1/2, parents=(1,))."""
     connector = get_gateway().jvm.org.apache.flink
     model = connector.kinesis.shaded.com.amazonaws.services.kinesis.model
 
@@ -43,9 +43,9 @@ def shard(kinesis: TableEnvironment) -> Shard:
 
 @pytest.fixture
 def assign(kinesis: TableEnvironment) -> Assign:
-    """Returns a function that asks a new assigner about shards, one by one, and returns the subtasks that read them.
+    """Return a function that asks a new assigner about shards, one by one, and returns the subtasks that read them.
 
-    Which subtask does is left to the connector. Py4JJavaError if the assigner refuses.
+    The connector decides which subtask reads a shard. Raise Py4JJavaError if the assigner rejects one.
     """
     jvm = get_gateway().jvm
     fetcher = jvm.org.apache.flink.streaming.connectors.kinesis.internals.KinesisDataFetcher

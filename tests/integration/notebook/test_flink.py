@@ -1,10 +1,10 @@
-"""The committed note on real Flink 1.15 with its Kinesis connector: every statement is planned, none is run."""
+"""The committed note on real Flink 1.15 with its Kinesis connector. Every statement is planned, none is run."""
 
 import pytest
 
 
 class Session:
-    """What the Flink of a Studio notebook knows after some statements."""
+    """The Flink of a Studio notebook, with the tables and views of the statements so far."""
 
     def __init__(self, jvm: object) -> None:
         api = jvm.org.apache.flink.table.api
@@ -14,7 +14,7 @@ class Session:
         )
 
     def execute(self, statement: str) -> str:
-        """Returns the kind of the statement, having planned it, or for tables and views done it."""
+        """Plan a statement, or execute it if it creates or drops something. Return its kind."""
         operation = next(iter(self.env.getParser().parse(statement)))
         kind = operation.getClass().getSimpleName()
         if kind == "SetOperation":
@@ -27,14 +27,14 @@ class Session:
 
 
 def statements(zeppelin, note: dict) -> list[list[str]]:
-    """Returns the statements of each cell, as Zeppelin splits them."""
+    """Return the statements of each cell, as Zeppelin splits them."""
     splitter = zeppelin.interpreter.util.SqlSplitter()
     cells = [paragraph["text"].split("\n", 1) for paragraph in note["paragraphs"]]
     return [list(splitter.splitSql(text)) for first, text in cells if first != "%md"]
 
 
 def test_flink_plans_every_statement(flink, zeppelin, note):
-    """Twice from the top, as people do: the second run must not find what the first one made in its way."""
+    """Run the note twice from the top, as people do: what the first run created must not stop the second."""
     session = Session(flink)
     for _ in range(2):
         kinds = [session.execute(statement) for cell in statements(zeppelin, note) for statement in cell]
@@ -55,7 +55,7 @@ def test_settings_are_values_to_flink(flink, zeppelin, note):
 
 
 def test_connector_refuses_what_it_does_not_know(flink, zeppelin, note):
-    """Or the plans above would prove nothing about the tables' options."""
+    """Show that the plans above check the tables' options."""
     from py4j.protocol import Py4JJavaError
 
     session = Session(flink)

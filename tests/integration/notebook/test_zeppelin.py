@@ -1,10 +1,10 @@
-"""The committed note in the hands of Zeppelin 0.10's own parser."""
+"""The committed note, read by Zeppelin 0.10's own parser."""
 
 import json
 
 
 def read_back(zeppelin, note: dict) -> list:
-    """Returns Zeppelin's paragraphs of the note."""
+    """Return Zeppelin's paragraphs of the note."""
     paragraphs = list(zeppelin.notebook.Note.fromJson(note["id"], json.dumps(note)).getParagraphs())
     for paragraph in paragraphs:
         paragraph.parseText()
@@ -17,7 +17,7 @@ def test_zeppelin_reads_the_same_note(zeppelin, note):
     assert (read.getId(), read.getName()) == (note["id"], note["name"])
     again = json.loads(read.toJson())
     for written, kept in zip(note["paragraphs"], again["paragraphs"], strict=True):
-        # Zeppelin may add fields (a date); what we wrote must have a meaning for it and come back.
+        # Zeppelin can add fields, such as a date. It must keep all fields that we wrote.
         assert {key: kept.get(key) for key in written} == written
     assert {key: again.get(key) for key in note if key != "paragraphs"} == {
         key: value for key, value in note.items() if key != "paragraphs"
@@ -37,7 +37,7 @@ def test_zeppelin_finds_interpreter_and_text(zeppelin, note):
 
 
 def test_zeppelin_sees_no_form(zeppelin, note):
-    """`${x}` would ask the reader for a value."""
+    """Zeppelin would make a form of `${x}`, and ask the reader for a value."""
     for paragraph in note["paragraphs"]:
         for is_note_form in (False, True):
             forms = zeppelin.display.Input.extractSimpleQueryForm(paragraph["text"], is_note_form)
@@ -45,7 +45,7 @@ def test_zeppelin_sees_no_form(zeppelin, note):
 
 
 def test_zeppelin_splits_cells_as_written(zeppelin, note):
-    """Its splitter must not stumble over a comment, a quote or a hint."""
+    """Zeppelin must split the statements correctly despite comments, quotes and hints."""
     splitter = zeppelin.interpreter.util.SqlSplitter()
     cells = [paragraph["text"].split("\n", 1) for paragraph in note["paragraphs"]]
     for text in [text for first, text in cells if first != "%md"]:

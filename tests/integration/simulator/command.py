@@ -11,6 +11,7 @@ from hashlib import md5
 from pathlib import Path
 from typing import Any
 
+import boto3
 from aws_kinesis_agg import DIGEST_SIZE, MAGIC
 from aws_kinesis_agg.aggregator import messages_pb2
 
@@ -64,7 +65,8 @@ class Event:
 
 def read_back(stream: str) -> list[bytes]:
     """Return the data of all events in the stream, shard after shard, aggregates unpacked."""
-    return [event.data for record in read_all(stream) for event in events_in(record["Data"])]
+    kinesis = boto3.client("kinesis")
+    return [event.data for record in read_all(kinesis, stream) for event in events_in(record["Data"])]
 
 
 def events_in(data: bytes) -> list[Event]:

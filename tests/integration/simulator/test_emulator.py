@@ -40,7 +40,7 @@ def test_a_split_shard_is_read_to_its_end_and_takes_no_more(emulator: str, strea
 
     assert [int(record["Data"]) < 100 for record in reader.read()].count(True) > 10
     assert reader.is_read_out
-    assert Counter(int(record["Data"]) for record in read_all(stream)) == Counter(range(200))
+    assert Counter(int(record["Data"]) for record in read_all(boto3.client("kinesis"), stream)) == Counter(range(200))
     children = [shard for shard in open_shards(stream) if shard.get("ParentShardId") == parent["ShardId"]]
     assert [bounds(child) for child in children] == [(first, (first + last) // 2 - 1), ((first + last) // 2, last)]
 
@@ -72,7 +72,7 @@ def test_an_update_of_the_shard_count_makes_equal_shards_and_keeps_all_records(
     assert max(last - first for first, last in shards) - min(last - first for first, last in shards) <= count
     summary = kinesis.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]
     assert summary["OpenShardCount"] == count
-    assert Counter(int(record["Data"]) for record in read_all(stream)) == Counter(range(200))
+    assert Counter(int(record["Data"]) for record in read_all(boto3.client("kinesis"), stream)) == Counter(range(200))
 
 
 def test_a_shard_count_beyond_the_double_is_refused(emulator: str, stream: str) -> None:

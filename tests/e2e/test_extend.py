@@ -1,0 +1,172 @@
+"""A new rule is its own folder: added to a copy of the tree, it needs no other file to be edited by hand.
+
+NEW holds the new files. To try another kind of addition, add its files here, and its tests to `test_the_tests_pass`.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from shopstream.generated import GENERATED
+
+ROOT = Path(__file__).parents[2]
+
+# Installed or built, not tracked. The copy uses those of this tree.
+LINKED = [
+    *(".venv", ".tools", "src/detector/.venv", "src/detector/target", "src/glue_etl/.venv", "src/lambda_alert/.venv"),
+    *("src/local_cloud/emulator/.venv", "terraform/.terraform"),
+]
+
+RULE = "sql/detection/rules/cart_flipper"
+NEW = {
+    f"{RULE}/rule.sql": """\
+create temporary view cart_flipper as
+select
+  'cart_flipper' as rule,
+  concat('user#', cast(user_id as string)) as subject,
+  timestampadd(second, -1, window_start) as window_start_at,
+  timestampadd(second, -1, window_end) as window_end_at,
+  removals as num_actions_per_watermark,
+  cast(${threshold} as bigint) as threshold
+from (
+  select user_id, window_start, window_end, count(*) as removals
+  from table(
+    hop(table actions, descriptor(event_at), interval '${slide_s}' second(3), interval '${window_s}' second(3))
+  )
+  where event_type = 'remove_from_cart'
+  group by user_id, window_start, window_end
+)
+where removals > ${threshold}
+""",
+    f"{RULE}/rule.yaml": """\
+title: Cart flipper
+question: Who takes more than ${threshold} things out of the cart within ${window_s} seconds?
+grain: one row per user and window in which the user's count is above the threshold
+subject: user
+owasp: OAT-021 Denial of Inventory
+severity: low
+parameters:
+  window_s:
+    {type: integer, default: 20, minimum: 1, maximum: 999, multiple_of: slide_s, unit: seconds, meaning: Length.}
+  slide_s: {type: integer, default: 10, minimum: 1, maximum: 999, unit: seconds, meaning: Time between two windows.}
+  threshold: {type: integer, default: 4, minimum: 0, maximum: 2147483646, unit: removals, meaning: More than this.}
+false_positives: [A shopper who clears the cart.]
+response: [Look at what the user puts into the cart.]
+references: ["https://owasp.org/www-project-automated-threats-to-web-applications/"]
+attack: A program takes product after product out of its cart.
+""",
+    f"{RULE}/cases.yaml": """\
+cases:
+  - name: as many as the threshold
+    events: [{at: 0, count: 4, every: 2, event_type: remove_from_cart, product_id: {from: 0}}]
+    alerts: []
+  - name: one more
+    events: [{at: 0, count: 5, every: 2, event_type: remove_from_cart, product_id: {from: 0}}]
+    alerts: [{subject: user#7, end: 9, count: 5}]
+  - name: a lower threshold
+    values: {cart_flipper: {threshold: 3}}
+    events: [{at: 0, count: 4, every: 2, event_type: remove_from_cart, product_id: {from: 0}}]
+    alerts: [{subject: user#7, end: 9, count: 4}]
+""",
+}
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of this tree with the new files and what `shopstream generate` makes of them."""
+    copy = tmp_path_factory.mktemp("tree")
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in filter(None, names):
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, copy / name)
+    for name in LINKED:
+        if (ROOT / name).exists():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).symlink_to((ROOT / name).resolve())
+    lock = Path("terraform/.terraform.lock.hcl")
+    if (ROOT / lock).is_file():
+        shutil.copy(ROOT / lock, copy / lock)
+    before = contents(copy)
+    for name, text in NEW.items():
+        assert not (copy / name).exists()
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_text(text)
+    assert run(copy, ".venv/bin/shopstream", "generate", "--check").returncode == 1
+    done = run(copy, ".venv/bin/shopstream", "generate")
+    assert done.returncode == 0, done.stderr
+    after = contents(copy)
+    changed = {name for name in after if before.get(name) != after[name]}
+    assert set(NEW) < changed <= set(NEW) | set(GENERATED)
+    assert before.keys() <= after.keys()
+    return copy
+
+
+def contents(tree: Path) -> dict[str, bytes]:
+    """Return the files of a tree that are not linked, by name."""
+    found = {}
+    for folder, folders, files in os.walk(tree):
+        folders[:] = [name for name in folders if not (Path(folder) / name).is_symlink() and name != "__pycache__"]
+        for file in (Path(folder) / name for name in files):
+            found[file.relative_to(tree).as_posix()] = file.read_bytes()
+    return found
+
+
+def run(tree: Path, *command: str) -> subprocess.CompletedProcess:
+    """Return how a command ended that ran in a tree, with the code of that tree."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    if not Path(own.get("TF_CLI_CONFIG_FILE", "")).is_file():
+        own.pop("TF_CLI_CONFIG_FILE", None)
+    environment = own | {"PYTHONPATH": "src", "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_generated_files_know_the_rule(tree: Path) -> None:
+    assert run(tree, ".venv/bin/shopstream", "generate", "--check").returncode == 0
+    for name in ("notebooks/sql-flink-ecomm-notebook-1.zpln", "docs/detection.md", "src/lambda_alert/rules.json"):
+        assert "cart_flipper" in (tree / name).read_text()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [
+            *(".venv/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/contract"),
+            *(
+                "tests/unit/test_detector_values.py",
+                "tests/unit/test_detector_rulebook.py",
+                "tests/unit/test_notebook.py",
+            ),
+            *("tests/unit/test_generated.py", "tests/unit/test_packages.py"),
+        ],
+        [
+            *("src/detector/.venv/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+            *("tests/integration/detection/test_cases.py", "tests/integration/detection/test_job.py"),
+        ],
+        ["terraform", "-chdir=terraform", "test", "-no-color", "-filter=tests/detection.tftest.hcl"],
+        [".venv/bin/ruff", "check", "--no-cache", "."],
+    ],
+    ids=["unit", "flink", "terraform", "lint"],
+)
+def test_the_tests_pass(tree: Path, command: list[str]) -> None:
+    done = run(tree, *command)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def test_terraform_validates_values_of_the_rule(tree: Path) -> None:
+    """By a changed copy of a run in the tests: a plan of the module, with a value of the new rule."""
+    file = tree / "terraform/tests/detection.tftest.hcl"
+    text = file.read_text()
+    allowed = "{ burst = { threshold = 8 }, source = { max_ahead_s = 30 } }"
+    assert allowed in text
+    try:
+        file.write_text(text.replace(allowed, "{ cart_flipper = { window_s = 1000 } }"))
+        done = run(tree, "terraform", "-chdir=terraform", "test", "-no-color", "-filter=tests/detection.tftest.hcl")
+    finally:
+        file.write_text(text)
+    message = " ".join((done.stdout + done.stderr).replace("│", " ").split())
+    assert "cart_flipper.window_s = 1000 (allowed: a whole number from 1 to 999, seconds)" in message

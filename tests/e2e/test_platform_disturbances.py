@@ -1,0 +1,194 @@
+"""The detector is killed, and shards are merged and split while aggregates are sent: nothing is lost.
+
+Where a subtask would read two open shards, the detector stops with an explanation. The stack is that of
+test_platform.py, so each test counts what it adds.
+"""
+
+import csv
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from local_cloud import counts, flink, steps
+from local_cloud.demo import SIMULATOR
+from local_cloud.pollers.shards import list_shards, read_all
+from local_cloud.stack import ROOT, Stack
+from local_cloud.waiting import wait_for
+from simulator.traffic.event import COLUMNS
+
+USERS_PER_S, EVENTS_PER_USER = 10, 6  # one above the threshold: each lost event is a missing alert
+KILLED_SECONDS, KILL_AFTER_S = 25, 12
+# The replay looks at the shards every 10 s: it knows of the merge before the split, and of the split before its end.
+SECONDS, MERGE_AFTER_S, SPLIT_AFTER_S = 40, 15, 26
+AFTERWARDS_SECONDS = 10
+
+
+def write_bots(path: Path, seconds: int, first_user: int) -> set[str]:
+    """Write events of users who each do one thing too many in a second. Return them as subjects of alerts."""
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(COLUMNS)
+        for second in range(seconds):
+            for step in range(EVENTS_PER_USER):
+                for user in range(first_user + second * USERS_PER_S, first_user + (second + 1) * USERS_PER_S):
+                    at = f"2020-03-01 00:00:{second:02} UTC"
+                    rows.writerow([at, "view", 100 + step, 7, "", "kestrel", "9.90", user, f"s-{user}"])
+    return {f"user#{user}" for user in range(first_user, first_user + seconds * USERS_PER_S)}
+
+
+def start_replay(stack: Stack, data: Path) -> subprocess.Popen[bytes]:
+    """Start to send the file at the pace of a shop, so that the detector is never far behind."""
+    command = [*SIMULATOR, "replay", str(data), "--stream", stack.outputs()["raw_stream_name"]]
+    command += ["--aggregate", "--time", "now", "--speed", "1"]
+    environment = stack.full_environment() | {"PYTHONPATH": str(ROOT / "src")}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+
+
+def bursts(stack: Stack) -> Counter[str]:
+    """Return how many incidents of the rule burst each subject has."""
+    incidents = counts.incidents(stack.client("dynamodb"), stack.outputs()["incident_table_name"])
+    return Counter(item["subject"] for item in incidents if item["rule"] == "burst")
+
+
+def open_shards(stack: Stack) -> list[dict]:
+    """Return the open shards of stream 1 in the order of their hash keys."""
+    shards = [
+        shard
+        for shard in list_shards(stack.client("kinesis"), stack.outputs()["raw_stream_name"])
+        if "EndingSequenceNumber" not in shard["SequenceNumberRange"]
+    ]
+    return sorted(shards, key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))
+
+
+def test_a_detector_that_is_killed_goes_on_at_its_checkpoint(stack: Stack, tmp_path: Path) -> None:
+    outputs = stack.outputs()
+    job = flink.running_job(stack)
+    data = tmp_path / "bots.csv"
+    bots = write_bots(data, KILLED_SECONDS, 710_000_000)
+    found_before = bursts(stack)
+    replay = start_replay(stack, data)
+    try:
+        time.sleep(KILL_AFTER_S)
+        stack.supervisor.signal("flink-taskmanager", "KILL")
+        _, said = replay.communicate(timeout=KILLED_SECONDS)
+    finally:
+        replay.kill()
+    assert replay.returncode == 0, said
+
+    def restarted() -> bool:
+        # Not by its state alone: that changes only when Flink notices.
+        restored = flink.rest(stack, f"/jobs/{job}/checkpoints")["counts"]["restored"]
+        return restored >= 1 and all(vertex["status"] == "RUNNING" for vertex in flink.job(stack, job)["vertices"])
+
+    wait_for(restarted, "the detector to run again from a checkpoint", timeout_s=120)
+    savepoint = steps.drain(stack)
+    counts.wait_until_handled(stack)
+    assert bursts(stack) - found_before == Counter(bots)
+    # An alert that is reported before and after the restart is the same alert.
+    alerts = counts.alerts(stack.client("kinesis"), outputs["alert_stream_name"])
+    found = {alert["alert_id"] for alert in alerts if alert["rule"] == "burst" and alert["subject"] in bots}
+    assert len(found) == len(bots)
+    steps.start_detector(stack, savepoint)
+
+
+def split(stack: Stack, shard: dict) -> None:
+    """Split the shard into two of half its size."""
+    middle = (int(shard["HashKeyRange"]["StartingHashKey"]) + int(shard["HashKeyRange"]["EndingHashKey"])) // 2
+    stream = stack.outputs()["raw_stream_name"]
+    stack.client("kinesis").split_shard(
+        StreamName=stream, ShardToSplit=shard["ShardId"], NewStartingHashKey=str(middle)
+    )
+
+
+def merge(stack: Stack, shard: dict, next_shard: dict) -> None:
+    """Merge two shards that are side by side."""
+    stack.client("kinesis").merge_shards(
+        StreamName=stack.outputs()["raw_stream_name"],
+        ShardToMerge=shard["ShardId"],
+        AdjacentShardToMerge=next_shard["ShardId"],
+    )
+
+
+def wait_until_refused(stack: Stack, job: str) -> None:
+    """Return when the job has failed because of the stream's first two shards, with a message that says what to do."""
+    stream = stack.outputs()["raw_stream_name"]
+    first, second = (shard["ShardId"] for shard in open_shards(stack)[:2])
+    reason = f"with parallelism 4, one subtask would read {first} and {second} of stream {stream}"
+
+    def refused() -> str | None:
+        said = flink.first_exception(stack, job)
+        return said if reason in said else None
+
+    said = wait_for(refused, "the detector to refuse the shards", timeout_s=60)
+    assert "give the stream as many shards of equal size" in said
+
+
+def test_every_event_of_every_aggregate_comes_through_a_merge_and_a_split(stack: Stack, tmp_path: Path) -> None:
+    outputs = stack.outputs()
+    stream = outputs["raw_stream_name"]
+    kinesis = stack.client("kinesis")
+    assert len(open_shards(stack)) == 4
+    data = tmp_path / "bots.csv"
+    bots = write_bots(data, SECONDS, 600_000_000)
+    before, found_before = counts.records(kinesis, stream), bursts(stack)
+    replay = start_replay(stack, data)
+    try:
+        time.sleep(MERGE_AFTER_S)
+        merge(stack, *open_shards(stack)[1:3])
+        assert len(open_shards(stack)) == 3
+        time.sleep(SPLIT_AFTER_S - MERGE_AFTER_S)
+        split(stack, open_shards(stack)[1])
+        assert len(open_shards(stack)) == 4
+        _, said = replay.communicate(timeout=SECONDS)
+    finally:
+        replay.kill()
+
+    assert replay.returncode == 0, said
+    assert counts.records(kinesis, stream) == before + len(bots) * EVENTS_PER_USER
+    savepoint = steps.drain(stack)
+    counts.wait_until_handled(stack)
+    assert bursts(stack) - found_before == Counter(bots)
+    assert steps.wait_until_delivered(stack) == before + len(bots) * EVENTS_PER_USER
+    written = {record["ShardId"] for record in read_all(kinesis, stream)}
+    assert len(written) == 7  # four, one of the merge, two of the split
+    steps.start_detector(stack, savepoint)
+
+
+def test_a_split_that_would_share_a_subtask_stops_the_detector_until_it_is_undone(stack: Stack, tmp_path: Path) -> None:
+    job = flink.running_job(stack)
+    found_before = bursts(stack)
+
+    def checkpoints() -> int:
+        return flink.rest(stack, f"/jobs/{job}/checkpoints")["counts"]["completed"]
+
+    split(stack, open_shards(stack)[0])
+    wait_until_refused(stack, job)
+    merge(stack, *open_shards(stack)[:2])
+    # The next attempt may still know the two shards; it may complete one checkpoint as it starts.
+    completed = checkpoints() + 1
+    wait_for(lambda: checkpoints() > completed, "the detector to run again by itself", timeout_s=120)
+
+    data = tmp_path / "bots.csv"
+    bots = write_bots(data, AFTERWARDS_SECONDS, 510_000_000)
+    replay = start_replay(stack, data)
+    _, said = replay.communicate(timeout=3 * AFTERWARDS_SECONDS)
+    assert replay.returncode == 0, said
+    steps.drain(stack)
+    counts.wait_until_handled(stack)
+    assert bursts(stack) - found_before == Counter(bots)
+
+
+def test_a_detector_whose_subtask_would_read_two_shards_does_not_start(stack: Stack) -> None:
+    split(stack, open_shards(stack)[0])
+    job = flink.submit(stack, stack.outputs()["detector_name"])
+    wait_until_refused(stack, job)
+
+
+def test_a_dead_detector_is_noticed(stack: Stack) -> None:
+    flink.rest(stack, f"/jobs/{flink.running_job(stack)}/yarn-cancel")
+    wait_for(lambda: flink.running_job(stack) is None, "the detector to be cancelled", timeout_s=30)
+    with pytest.raises(RuntimeError, match=r"the detector does not run: see .*flink-jobmanager.log"):
+        steps.drain(stack)

@@ -1,0 +1,202 @@
+"""The rulebook as it is read: what it offers, and what its errors say about a wrong file."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from detector import job, rulebook
+from detector.rulebook import SQL_FOLDER, RulebookError
+from shopstream import packages
+
+ROOT = Path(__file__).parents[2]
+
+VIEW = """
+title: Minutes
+parameters:
+  window_s: {type: integer, default: 60, minimum: 1, maximum: 999, unit: seconds, meaning: Length.}
+  ratio: {type: number, default: 0.5, minimum: 0, unit: parts, meaning: Share.}
+"""
+RULE = """
+title: Scraper 7
+question: Who reads more than ${threshold} pages in ${window_s} s?
+grain: one row per user
+subject: user
+owasp: OAT-011 Scraping
+severity: low
+window: minutes
+parameters:
+  threshold: {type: integer, default: 60, minimum: 0, unit: pages, meaning: More than this.}
+false_positives: [A reader.]
+response: [Ask.]
+references: ["https://example.com/"]
+attack: Reads.
+"""
+FILES = {
+    "alerts.sql": "insert into alerts select 1 from (${findings})",
+    "alerts.yaml": "title: Alerts",
+    "views/minutes.sql": "create temporary view minutes as select ${window_s_before}, ${ratio}",
+    "views/minutes.yaml": VIEW,
+    "views/above.sql": "create temporary view above as select 1 from below",
+    "views/above.yaml": "title: Above",
+    "views/below.sql": "create temporary view below as select 1",
+    "views/below.yaml": "title: Below",
+    "rules/scraper/rule.sql": "create temporary view scraper as select ${threshold} from minutes",
+    "rules/scraper/rule.yaml": RULE,
+    "rules/scraper/cases.yaml": "cases:\n  - {name: none, events: [{at: 0}], alerts: []}\n",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with FILES: views, a rule over one of them, and alerts."""
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_statements_come_after_those_that_they_read(folder: Path) -> None:
+    assert list(rulebook.read(folder).statements) == ["below", "above", "minutes", "scraper", "alerts"]
+
+
+def test_values_are_the_defaults_or_what_is_set(folder: Path) -> None:
+    book = rulebook.read(folder)
+    assert book.values()["scraper"] == {"window_s": 60, "ratio": 0.5, "threshold": 60}
+    changed = book.values({"scraper": {"threshold": "8"}, "minutes": {"window_s": 30}})
+    assert changed["scraper"] == {"window_s": 30, "ratio": 0.5, "threshold": 8}
+    assert changed["minutes"] == {"window_s": 30, "ratio": 0.5}
+    assert changed["alerts"] == {}
+
+
+def test_a_question_has_the_default_values(folder: Path) -> None:
+    assert rulebook.read(folder).question("scraper") == "Who reads more than 60 pages in 60 s?"
+
+
+@pytest.mark.parametrize("name", ["scrapper", "alerts", "", "scraper.x"])
+def test_values_for_an_unknown_statement_are_an_error(folder: Path, name: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        job.values(rulebook.read(folder).plain(), {f"values.{name}": {"threshold": "8"}})
+    assert str(raised.value) == (
+        f"'{name}' has no values that can be set; these have some: minutes, scraper. "
+        "Fix the Terraform variable `detection`."
+    )
+
+
+@pytest.mark.parametrize("key", ["treshold", "title", "window_s_before"])
+def test_an_unknown_parameter_is_an_error(folder: Path, key: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        rulebook.read(folder).values({"scraper": {key: "8"}})
+    assert str(raised.value) == f"scraper.{key} is unknown; scraper has threshold"
+
+
+def test_a_value_of_the_shared_window_is_set_there(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"scraper has threshold; set window_s of minutes$"):
+        rulebook.read(folder).values({"scraper": {"window_s": "30"}})
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        (
+            "rules/scraper/rule.yaml",
+            "severity: low",
+            "severity: lo",
+            "rule.yaml: severity: .*'low', .*'critical'.*'lo'",
+        ),
+        ("rules/scraper/rule.yaml", "grain: one row per user\n", "", "rule.yaml: grain: Field required"),
+        ("rules/scraper/rule.yaml", "title:", "tittle: x\ntitle:", "rule.yaml: tittle: Extra inputs are not permitted"),
+        ("rules/scraper/rule.yaml", "in ${window_s} s?", "in a while.", "rule.yaml: question: .*pattern"),
+        ("rules/scraper/rule.yaml", "OAT-011", "OAT-022", "rule.yaml: owasp: .*pattern"),
+        ("rules/scraper/rule.yaml", "${threshold}", "${treshold}", r"question: no parameter \$\{treshold\}; allowed: "),
+        (
+            "rules/scraper/rule.yaml",
+            "window: minutes",
+            "window: hours",
+            "window is hours; allowed: below, above, minutes",
+        ),
+        ("rules/scraper/rule.yaml", "window: minutes", "", "question: no parameter|needs the parameter window_s"),
+        (
+            "rules/scraper/rule.yaml",
+            "default: 60",
+            "default: -1",
+            "default: scraper.threshold is '-1'; allowed: a whole",
+        ),
+        ("rules/scraper/rule.yaml", "type: integer", "type: int", "threshold.type: .*'integer' or 'number'"),
+        ("rules/scraper/rule.yaml", "unit: pages, ", "", "parameters.threshold.unit: Field required"),
+        ("rules/scraper/rule.yaml", "unit: pages", "unit: pages, multiple_of: x", "threshold refers to x; allowed: "),
+        ("rules/scraper/rule.yaml", "title: ", "title: [", "rule.yaml: not YAML: "),
+        ("rules/scraper/rule.sql", "${threshold}", "${limit}", r"rule.sql: SQL: no parameter \$\{limit\}; allowed: "),
+        ("rules/scraper/rule.sql", "${threshold}", "7", "parameters: threshold is nowhere in the SQL"),
+        ("rules/scraper/rule.sql", "${threshold}", "$", r"a placeholder is \$\{name\}"),
+        ("rules/scraper/rule.sql", "view scraper", "view s", "exactly one statement, create temporary view scraper"),
+        (
+            "rules/scraper/rule.sql",
+            "from minutes",
+            "from minutes; select 1",
+            "exactly one statement, without a semicolon",
+        ),
+        ("rules/scraper/cases.yaml", "at: 0", "at: -1", r"cases.yaml: cases.0.events"),
+        ("rules/scraper/cases.yaml", "at: 0", "at: 0, user: 7", "user is unknown; allowed: at, count, .* user_id"),
+        ("rules/scraper/cases.yaml", "{at: 0}", "usual", "cases.none.events: no traffic 'usual'; known: none"),
+        ("alerts.sql", "insert", "-- only a comment", "alerts.sql: allowed is exactly one statement"),
+        ("views/minutes.yaml", "default: 0.5", "default: many", "views/minutes.yaml: parameters.ratio.default"),
+    ],
+)
+def test_an_error_names_the_file_and_what_is_allowed(folder: Path, file: str, old: str, new: str, message: str) -> None:
+    text = (folder / file).read_text()
+    assert old in text
+    (folder / file).write_text(text.replace(old, new) if file != "alerts.sql" else new)
+    with pytest.raises(RulebookError, match=message):
+        rulebook.read(folder)
+
+
+@pytest.mark.parametrize("missing", ["rule.sql", "rule.yaml", "cases.yaml"])
+def test_a_rule_has_three_files(folder: Path, missing: str) -> None:
+    (folder / "rules/scraper" / missing).unlink()
+    with pytest.raises(RulebookError, match=rf"rules/scraper.*{missing}|rules/scraper/{missing}: missing"):
+        rulebook.read(folder)
+
+
+def test_sql_in_another_place_is_an_error(folder: Path) -> None:
+    (folder / "rules/old.sql").write_text("select 1")
+    with pytest.raises(RulebookError, match=r"rules/old\.sql: no place for SQL; allowed: source\.sql"):
+        rulebook.read(folder)
+
+
+def test_two_statements_of_one_name_are_an_error(folder: Path) -> None:
+    shutil.copy(folder / "views/minutes.sql", folder / "minutes.sql")
+    shutil.copy(folder / "views/minutes.yaml", folder / "minutes.yaml")
+    with pytest.raises(RulebookError, match="the name minutes is taken by"):
+        rulebook.read(folder)
+
+
+def test_the_application_reads_what_the_rulebook_writes(tmp_path: Path) -> None:
+    book = rulebook.read()
+    (tmp_path / "rulebook.json").write_text(str(packages.detector_files(ROOT)["rulebook.json"]))
+    plain = job.read_book(tmp_path / "rulebook.json")
+    assert plain == json.loads(json.dumps(book.plain()))
+    assert job.values(plain, {}) == book.values()
+    assert job.of_kind(plain, "rule") == list(book.rules)
+    assert job.findings(plain).count("select * from ") == len(book.rules)
+    files = {file.relative_to(SQL_FOLDER).as_posix() for file in SQL_FOLDER.rglob("*.sql")}
+    assert {one.file for one in book.statements.values()} == files
+
+
+def test_the_entry_point_needs_only_its_own_folder(tmp_path: Path) -> None:
+    """Managed Flink links main.py into another folder, and has neither pydantic nor PyYAML."""
+    app, elsewhere = tmp_path / "app", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name, content in packages.detector_files(ROOT).items():
+        if isinstance(content, Path) and content.suffix == ".py":
+            (app / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(content, app / name)
+    (elsewhere / "main.py").symlink_to(app / "main.py")
+    # -I and -S: no PYTHONPATH, no installed packages.
+    code = f"import runpy; print(runpy.run_path({str(elsewhere / 'main.py')!r}, run_name='x')['job'].__file__)"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str((app / "detector/job.py").resolve())
