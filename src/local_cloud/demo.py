@@ -17,7 +17,7 @@ from local_cloud.stack import Stack
 from simulator.traffic.source import Source
 
 FIRST_ROWS = 3
-SIMULATOR = [sys.executable, "-m", "simulator"]
+SIMULATOR = [str(Path(sys.executable).with_name("shopstream"))]
 
 
 class Demo:

@@ -283,10 +283,10 @@ def _drain(environment: Local) -> None:
     from local_cloud import steps
 
     try:
-        steps.start_detector(environment.stack, savepoint=steps.drain(environment.stack))
+        steps.drain_and_resume(environment.stack)
     except (RuntimeError, OSError) as error:  # the detector does not run, or a time limit
         raise Failure(error) from error
-    print("drained; the detector continues", file=sys.stderr)
+    print("drained; the detector goes on", file=sys.stderr)
 
 
 @app.command(rich_help_panel=PANEL)
