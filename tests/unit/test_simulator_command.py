@@ -845,7 +845,7 @@ class TestMadeTraffic:
         assert run(["replay", *arguments, "--dry-run"]) == 2
         assert said(capsys) == [f"error: {message}"]
 
-    def test_takes_generates_options_for_it(self, tmp_path: Path) -> None:
+    def test_takes_the_options_of_made_traffic(self, tmp_path: Path) -> None:
         out = tmp_path / "out.jsonl"
 
         def made(*options: str) -> list[str]:

@@ -282,8 +282,11 @@ def _drain(environment: Local) -> None:
     """Let the detector judge the last events of the replay, and start it again where it stopped."""
     from local_cloud import steps
 
-    steps.start_detector(environment.stack, savepoint=steps.drain(environment.stack))
-    print("drained; the detector continues", file=sys.stderr)
+    try:
+        steps.drain_and_resume(environment.stack)
+    except (RuntimeError, OSError) as error:  # the detector does not run, or a time limit
+        raise Failure(error) from error
+    print("drained; the detector goes on", file=sys.stderr)
 
 
 @app.command(rich_help_panel=PANEL)
