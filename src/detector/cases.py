@@ -75,7 +75,7 @@ class Events(BaseModel):
     def columns(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
 
-    def __iter__(self) -> Iterator[Event]:  # type: ignore[override]
+    def expand(self) -> Iterator[Event]:
         """Yield the events, as columns and the second `at`."""
         times = self.at if isinstance(self.at, list) else [self.at + n * self.every for n in range(self.count)]
         for number, at in enumerate(at for at in times for _ in range(self.together)):
@@ -144,7 +144,7 @@ def read_cases(file: Path, rule: str, shown: str = "") -> list[Case]:
                 known = ", ".join(content.traffic) or "none"
                 raise RulebookError(f"{shown}: cases.{one.name}.events: no traffic {item!r}; known: {known}")
             groups = content.traffic[item] if isinstance(item, str) else [item]
-            events += [event for group in groups for event in group]
+            events += [event for group in groups for event in group.expand()]
         alerts = [alert.model_copy(update={"rule": alert.rule or rule}) for alert in one.alerts]
         cases.append(Case(rule, one.name, events, alerts, one.values, content.elsewhere == "ignored"))
     return cases
