@@ -12,14 +12,17 @@ INSTALLED := .venv/installed src/detector/.venv/installed src/glue_etl/.venv/ins
              src/local_cloud/emulator/.venv/installed $(TOOLS)/spark-jars/installed $(TOOLS)/trino/installed
 PACKAGED  := src/shopstream/packages.py $(wildcard src/detector/*.py src/lambda_alert/*.py) src/lambda_alert/rules.json \
              src/lambda_alert/uv.lock $(shell find sql/detection -type f)
+DATA_FORM := give the path of a .csv, .csv.gz or .csv.zip, a folder, a glob or an s3:// address, or several of them \
+             separated by spaces
 
 .PHONY: require data-exists
 require:
 	@$(INSTALL) check
 
 data-exists:
-	@test -e "$(DATA)" || for one in $(DATA); do case "$$one" in s3://*|$(LOOK_ALIKE)) ;; *) test -e "$$one" || \
-	  { echo "error: DATA names '$$one', which is not there: give files, folders, globs or s3:// addresses" >&2; exit 1; };; esac; done
+	@test -e "$(DATA)" || for one in $(DATA); do \
+	  case "$$one" in s3://*|$(LOOK_ALIKE)) continue;; esac; \
+	  test -e "$$one" || { echo "error: DATA is '$$one', which is no file: $(DATA_FORM)" >&2; exit 1; }; done
 
 $(UV):
 	@$(INSTALL) uv

@@ -1,4 +1,4 @@
-"""A new rule is its own folder: added to a copy of the tree, it needs no other file to be edited by hand.
+"""A new rule is its own folder, a new question its own two files: no other file needs to be edited by hand.
 
 NEW holds the new files. To try another kind of addition, add its files here, and its tests to `test_the_tests_pass`.
 """
@@ -21,6 +21,7 @@ LINKED = [
 ]
 
 RULE = "sql/detection/rules/cart_flipper"
+QUESTION = "sql/insights/events_per_type"
 NEW = {
     f"{RULE}/rule.sql": """\
 create temporary view cart_flipper as
@@ -71,7 +72,58 @@ cases:
     events: [{at: 0, count: 4, every: 2, event_type: remove_from_cart, product_id: {from: 0}}]
     alerts: [{subject: user#7, end: 9, count: 4}]
 """,
+    f"{RULE}/attack.py": """\"\"\"The attack that the rule cart_flipper looks for: one user empties a large cart.\"\"\"
+
+from evaluation.lab import AttackPlan, Lab, Limit, Step
+
+
+def plan(lab: Lab, limit: Limit, intensity: float, number: int, of: int) -> AttackPlan:
+    \"\"\"Remove products from the cart during one window.\"\"\"
+    amount = lab.amount(limit, intensity)
+    seconds = lab.spread(lab.start(number, of, limit.window_s), limit.window_s, amount)
+    user_id, session = lab.new_user(), lab.new_session()
+    removals = zip(seconds, lab.products(amount), strict=True)
+    steps = [Step(second, user_id, session, product, "remove_from_cart") for second, product in removals]
+    return AttackPlan(f"user#{user_id}", steps)
+""",
+    f"{QUESTION}.sql": """select
+  event_type,
+  count(*) as events
+from curated_events
+where
+  event_at >= cast(${from_date} as date)
+  and event_at < cast(${to_date} as date) + interval '1' day
+group by event_type
+order by events desc, event_type asc
+""",
+    f"{QUESTION}.yaml": """title: Events per type
+question: How many events of each type are there?
+grain: one row per event type in the range
+notes: Duplicates do not count.
+position: 99
+parameters:
+  from_date: {type: date, meaning: first day (UTC)}
+  to_date: {type: date, meaning: "last day (UTC), included"}
+columns:
+  event_type: {unit: text, meaning: type of the event}
+  events: {unit: count, meaning: events of the type}
+chart:
+  kind: bars
+  name: "{{ event_type }}"
+  name_title: Type
+  length: events
+  length_title: Events
+  label: "{{ events | count }}"
+  tooltip: [events]
+  finding: "Most events are of the type {{ rows[0].event_type }}."
+""",
 }
+
+# Of all that reads rules or questions.
+UNIT_TESTS = [
+    *("detector_values", "detector_rulebook", "evaluation_lab", "evaluation_score", "generated", "insights_question"),
+    *("insights_report", "notebook", "packages"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -125,10 +177,11 @@ def run(tree: Path, *command: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_generated_files_know_the_rule(tree: Path) -> None:
+def test_generated_files_know_the_rule_and_the_question(tree: Path) -> None:
     assert run(tree, ".venv/bin/shopstream", "generate", "--check").returncode == 0
     for name in ("notebooks/sql-flink-ecomm-notebook-1.zpln", "docs/detection.md", "src/lambda_alert/rules.json"):
         assert "cart_flipper" in (tree / name).read_text()
+    assert "Events per type" in (tree / "docs/questions.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -136,21 +189,24 @@ def test_generated_files_know_the_rule(tree: Path) -> None:
     [
         [
             *(".venv/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/contract"),
-            *(
-                "tests/unit/test_detector_values.py",
-                "tests/unit/test_detector_rulebook.py",
-                "tests/unit/test_notebook.py",
-            ),
-            *("tests/unit/test_generated.py", "tests/unit/test_packages.py"),
+            *(f"tests/unit/test_{name}.py" for name in UNIT_TESTS),
         ],
         [
             *("src/detector/.venv/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider"),
             *("tests/integration/detection/test_cases.py", "tests/integration/detection/test_job.py"),
         ],
-        ["terraform", "-chdir=terraform", "test", "-no-color", "-filter=tests/detection.tftest.hcl"],
+        [
+            *("terraform", "-chdir=terraform", "test", "-no-color"),
+            *(
+                "-filter=tests/detection.tftest.hcl",
+                "-filter=tests/insights.tftest.hcl",
+                "-filter=tests/root.tftest.hcl",
+            ),
+        ],
         [".venv/bin/ruff", "check", "--no-cache", "."],
+        [".venv/bin/sqlfluff", "lint", "--disable-progress-bar", "sql/insights"],
     ],
-    ids=["unit", "flink", "terraform", "lint"],
+    ids=["unit", "flink", "terraform", "ruff", "sqlfluff"],
 )
 def test_the_tests_pass(tree: Path, command: list[str]) -> None:
     done = run(tree, *command)
