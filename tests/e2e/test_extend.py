@@ -71,6 +71,21 @@ cases:
     events: [{at: 0, count: 4, every: 2, event_type: remove_from_cart, product_id: {from: 0}}]
     alerts: [{subject: user#7, end: 9, count: 4}]
 """,
+    f"{RULE}/attack.py": """\
+\"\"\"The attack that the rule cart_flipper looks for: one user empties a cart quickly.\"\"\"
+
+from evaluation.lab import AttackPlan, Lab, Limit, Step
+
+
+def plan(lab: Lab, limit: Limit, intensity: float, number: int, of: int) -> AttackPlan:
+    \"\"\"Take product after product out of the cart.\"\"\"
+    amount = lab.amount(limit, intensity)
+    seconds = lab.spread(lab.start(number, of, limit.window_s), limit.window_s, amount)
+    user_id, session = lab.new_user(), lab.new_session()
+    products = zip(seconds, lab.products(amount), strict=True)
+    steps = [Step(second, user_id, session, product, "remove_from_cart") for second, product in products]
+    return AttackPlan(f"user#{user_id}", steps)
+""",
 }
 
 
@@ -142,6 +157,7 @@ def test_generated_files_know_the_rule(tree: Path) -> None:
                 "tests/unit/test_notebook.py",
             ),
             *("tests/unit/test_generated.py", "tests/unit/test_packages.py"),
+            *("tests/unit/test_evaluation_lab.py", "tests/unit/test_evaluation_score.py"),
         ],
         [
             *("src/detector/.venv/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider"),
