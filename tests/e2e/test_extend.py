@@ -58,6 +58,18 @@ response: [Look at what the user puts into the cart.]
 references: ["https://owasp.org/www-project-automated-threats-to-web-applications/"]
 attack: A program takes product after product out of its cart.
 """,
+    f"{RULE}/attack.py": """\
+from evaluation.lab import AttackPlan, Lab, Limit, Step
+
+
+def plan(lab: Lab, limit: Limit, intensity: float, number: int, of: int) -> AttackPlan:
+    amount = lab.amount(limit, intensity)
+    seconds = lab.spread(lab.start(number, of, limit.window_s), limit.window_s, amount)
+    user_id, session = lab.new_user(), lab.new_session()
+    removals = zip(seconds, lab.products(amount), strict=True)
+    steps = [Step(second, user_id, session, product, "remove_from_cart") for second, product in removals]
+    return AttackPlan(f"user#{user_id}", steps)
+""",
     f"{RULE}/cases.yaml": """\
 cases:
   - name: as many as the threshold
@@ -140,6 +152,7 @@ def test_generated_files_know_the_rule(tree: Path) -> None:
                 "tests/unit/test_detector_values.py",
                 "tests/unit/test_detector_rulebook.py",
                 "tests/unit/test_notebook.py",
+                "tests/unit/test_evaluation_lab.py",
             ),
             *("tests/unit/test_generated.py", "tests/unit/test_packages.py"),
         ],

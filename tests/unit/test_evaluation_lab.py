@@ -11,14 +11,14 @@ import pytest
 
 from evaluation.lab import FIRST_USER_ID, Limit, ScenarioError, Step, survey
 from evaluation.mixture import Mixture
-from evaluation.rules import attack_files, rule_names
+from evaluation.rules import attack_files, limits, rule_names
 from evaluation.scenarios import load
 from shopstream.app import run
 from simulator.traffic.event import second_of
 from simulator.traffic.generate import write
 from simulator.traffic.source import Source
 
-LIMITS = {
+LIMITS = limits() | {
     "burst": Limit(5, 10),
     "scraper": Limit(60, 600),
     "cart_hoarder": Limit(15, 600),
