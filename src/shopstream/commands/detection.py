@@ -41,6 +41,16 @@ def _finite(intensities: list[float]) -> list[float]:
     return intensities
 
 
+def _inputs(data: list[str] | None) -> list[str]:
+    """Return the inputs of all --data. One of them may name several, as `make` passes DATA."""
+    from simulator.traffic.source import SourceError, split_data
+
+    try:
+        return [name for text in data or [] for name in split_data(text)]
+    except SourceError as error:
+        raise Failure(error, BAD_INPUT) from None
+
+
 @app.command(rich_help_panel=PANEL)
 def attack(
     scenarios: Annotated[
@@ -74,14 +84,14 @@ def attack(
     from evaluation.mixture import Mixture
     from evaluation.rules import limits
     from evaluation.scenarios import load
-    from simulator.sending.kinesis import explain
+    from simulator.sending.errors import explain
     from simulator.traffic.source import Source, SourceError
 
     known = load()
     if unknown := [name for name in scenarios if name not in known]:
         raise typer.BadParameter(f"'{unknown[0]}' is none of {', '.join(known)}", param_hint="SCENARIO")
     try:
-        source = Source(data)
+        source = Source(_inputs(data))
         mixture = Mixture(survey(source, Random(seed)), limits(), seed, known)
         for name in scenarios:
             mixture.add(name, intensity if known[name].has_intensity else [1.0], attackers)
@@ -113,7 +123,7 @@ def score(
     from simulator.traffic.source import SourceError
 
     try:
-        print(score_traffic(data or [], labels, out))
+        print(score_traffic(_inputs(data), labels, out))
     except (ScoreError, HistoryError, ScenarioError, SourceError, OSError) as error:
         raise Failure(error, BAD_INPUT) from None
     except RuntimeError as error:
@@ -126,7 +136,7 @@ def _failures_of_history() -> Iterator[None]:
 
     from evaluation.history import HistoryError
     from lambda_alert.alert import MalformedAlert
-    from simulator.sending.kinesis import explain
+    from simulator.sending.errors import explain
 
     try:
         yield
@@ -175,8 +185,8 @@ def backtest(
     today = datetime.now(UTC).date()
     with _failures_of_history():
         days = history.days_between(from_date.date() if from_date else today, to_date.date() if to_date else today)
-        if data:
-            found = history.over_data(data, history.with_values({}, values), folder)
+        if inputs := _inputs(data):
+            found = history.over_data(inputs, history.with_values({}, values), folder)
         else:
             found = _over_bucket(open_environment(env, home), days, values, folder)
         print(history.table(history.flagged(found, folder / history.RECORDS)))
