@@ -228,7 +228,15 @@ def test_a_stop_ends_the_stacks_own_commands_and_no_other_child(running: Stack) 
     assert [signal.getsignal(number) for number in STOP_SIGNALS].count(signal.SIG_IGN) == 0
 
 
-def test_a_command_that_is_interrupted_is_killed_with_its_children(running: Stack) -> None:
+@pytest.fixture
+def hears_interrupts() -> Iterator[None]:
+    """Let SIGINT raise KeyboardInterrupt, which a shell's background jobs ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_command_that_is_interrupted_is_killed_with_its_children(running: Stack, hears_interrupts: None) -> None:
     interrupter = Thread(target=lambda: (time.sleep(1), os.kill(os.getpid(), signal.SIGINT)))
     interrupter.start()
     with pytest.raises(KeyboardInterrupt):
