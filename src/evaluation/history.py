@@ -1,4 +1,4 @@
-"""Find whom the rules would have flagged in the past: in a data file, or in what arrived in the raw bucket.
+"""Find who the rules would have flagged in the past: in a data file, or in what arrived in the raw bucket.
 
 The rules are those of this repository. Nobody is notified. What is found is a list of alerts; `store` makes incidents
 of them, marked as reprocessed.

@@ -1,8 +1,8 @@
 """Measure how good the rules are: recall, precision and time to detect, beside the rule of the tutorial.
 
 The attackers are labelled. The deployed rules run over the same events (`evaluation.backtest`), and we compare. A rule
-finds an attacker if it is the rule of the attacker's scenario and raises an alert about it during the attack. Everybody
-else whom a rule reports is flagged wrongly. The tutorial is the blog post that this project comes from.
+finds an attacker if it is the rule of the attacker's scenario and raises an alert about it during the attack. Any other
+subject that a rule reports is flagged wrongly. The tutorial is the blog post that this project comes from.
 """
 
 import json

@@ -27,7 +27,7 @@ class TrafficOptions:
     checkout_items: int = 4
     tabs: int = 4  # the most products that open at once, each in a tab
     # The most different events of a visitor in 10 s: one who would do more waits. A very high value takes the limit
-    # away, which shows whom the rules flag then.
+    # away, which shows who the rules flag then.
     burst_limit: int = BURST_LIMIT
 
     def __post_init__(self) -> None:

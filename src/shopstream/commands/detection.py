@@ -174,7 +174,7 @@ def backtest(
     home: Home = DEFAULT_HOME,
     out: Out = None,
 ) -> None:
-    """List whom the rules would have flagged in DATA, or in what arrived in the raw bucket. Nobody is notified.
+    """List who the rules would have flagged, in DATA or in what arrived in the raw bucket. Nobody is notified.
 
     The rules are those of this folder. Over the raw bucket their values are those of the deployed detector. Days
     default to today.

@@ -1,4 +1,4 @@
-"""The attack that the rule site_surge looks for: very many users, each of whom does little."""
+"""The attack that the rule site_surge looks for: very many users who each do little."""
 
 import math
 
