@@ -33,7 +33,7 @@ TRAFFIC = [shopper(number, START + number * 7) for number in range(300)]
 
 
 def mixed(bots: BurstBots, traffic: Sequence[Event] = TRAFFIC) -> list[Event]:
-    """Returns what goes out after both passes; all of it is sent."""
+    """Return what goes out after both passes; all of it is sent."""
     assert list(bots.survey(traffic)) == list(traffic)
     events = list(bots.mix(traffic))
     note(bots, events)
@@ -45,7 +45,7 @@ def note(bots: BurstBots, events: Sequence[Event]) -> None:
 
 
 def seconds_by_bot(bots: BurstBots, events: Sequence[Event]) -> dict[int, list[int]]:
-    """Returns each bot's Unix seconds in the order in which its events go out."""
+    """Return each bot's Unix seconds in the order in which its events go out."""
     return {
         bot.user_id: [second_of(event["event_time"]) for event in events if event["user_id"] == bot.user_id]
         for bot in bots.bots
@@ -53,7 +53,7 @@ def seconds_by_bot(bots: BurstBots, events: Sequence[Event]) -> dict[int, list[i
 
 
 def busiest_sliding(seconds: Sequence[int]) -> int:
-    """Returns the highest count in any (t - 10 s, t]."""
+    """Return the highest count in any (t - 10 s, t]."""
     return max(sum(t - WINDOW_S < second <= t for second in seconds) for t in seconds)
 
 

@@ -56,7 +56,7 @@ class Stream:
         self.client.create_stream(StreamName="one", ShardCount=2)
 
     def records(self) -> list[bytes]:
-        """Returns all records, shard after shard."""
+        """Return all records, shard after shard."""
         found = []
         for shard in self.client.list_shards(StreamName="one")["Shards"]:
             iterator = self.client.get_shard_iterator(
@@ -75,7 +75,7 @@ def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stream]:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Callable[..., Path]:
-    """Returns a function that writes a file of rows below the header; a number is an event at that second."""
+    """Return a function that writes a file of rows below the header; a number is an event at that second."""
 
     def write(*rows: int | str, header: str = HEADER) -> Path:
         texts = [
@@ -90,7 +90,7 @@ def file(tmp_path: Path) -> Callable[..., Path]:
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """Returns the lines on stderr; stdout is empty."""
+    """Return the lines on stderr; stdout is empty."""
     captured = capsys.readouterr()
     assert captured.out == ""
     return captured.err.splitlines()
@@ -180,7 +180,7 @@ class TestReplay:
 
 
 def products(records: list[bytes]) -> list[int]:
-    """Returns the sorted product numbers of wire records."""
+    """Return the sorted product numbers of wire records."""
     return sorted(json.loads(record)["product_id"] for record in records)
 
 
@@ -807,13 +807,13 @@ class TestDocs:
 
 
 def options_of(command: str) -> list[str]:
-    """Returns the names of a command's options."""
+    """Return the names of a command's options."""
     run([])  # registers the commands
     return [name for one in typer.main.get_command(app).commands[command].params for name in one.opts]
 
 
 def unpacked(record: bytes) -> list[bytes]:
-    """Returns the events in a record, plain or aggregated."""
+    """Return the events in a record, plain or aggregated."""
     if not record.startswith(MAGIC):
         return [record]
     return [event.data for event in messages_pb2.AggregatedRecord.FromString(record[4:-16]).records]

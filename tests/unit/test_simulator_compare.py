@@ -105,7 +105,7 @@ def test_one_event_alone_has_no_gaps(tmp_path: Path) -> None:
 
 
 def cells(line: str) -> list[str]:
-    """Returns the texts of a line of a Markdown table."""
+    """Return the texts of a line of a Markdown table."""
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 

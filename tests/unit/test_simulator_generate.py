@@ -41,7 +41,7 @@ def parsed(rows: Iterable[str]) -> list[Event]:
 
 @pytest.fixture(scope="module")
 def events(tmp_path_factory: pytest.TempPathFactory) -> list[Event]:
-    """Returns the demo's 50,000 events over three hours, as `replay` reads them."""
+    """Return the demo's 50,000 events over three hours, as `replay` reads them."""
     path = tmp_path_factory.mktemp("generate") / "look-alike.csv.gz"
     write(path, 50_000, 3.0, 1, START)
     malformed = []
@@ -51,7 +51,7 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> list[Event]:
 
 
 def busiest(events: list[Event]) -> int:
-    """Returns the most different events of one user in any (t - 10 s, t]; takes them in time order."""
+    """Return the most different events of one user in any (t - 10 s, t]. Take them in time order."""
     windows: dict[int, deque[int]] = defaultdict(deque)
     most = 0
     for event in {tuple(event.values()): event for event in events}.values():
@@ -64,7 +64,7 @@ def busiest(events: list[Event]) -> int:
 
 
 def at_once(events: list[Event], event_type: str) -> Counter[tuple[str, str]]:
-    """Returns how many different events of a type each session had in each second."""
+    """Return how many different events of a type each session had in each second."""
     different = {tuple(event.values()): event for event in events if event["event_type"] == event_type}
     return Counter((event["user_session"], event["event_time"]) for event in different.values())
 

@@ -78,7 +78,7 @@ class Longest(Random):
 
 
 def numbered(numbers: Sequence[int], keys: Callable[[int], str] = lambda number: str(number % 7)) -> Records:
-    """Returns records whose entries and tags are their numbers."""
+    """Return records whose entries and tags are their numbers."""
     return Records(
         [str(number) for number in numbers], [keys(number) for number in numbers], [9] * len(numbers), tags=numbers
     )
@@ -296,7 +296,7 @@ class LimitedStream:
 
 
 def by_shard(shards: Sequence[tuple[int, int]], keys: int) -> dict[str, int]:
-    """Returns the number of the shard of each key."""
+    """Return the number of the shard of each key."""
     return {str(key): shards.index(shard_of(str(key), shards)) for key in range(keys)}
 
 
@@ -477,7 +477,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def entry(data: bytes, key: str) -> str:
-    """Returns one entry of PutRecords as JSON."""
+    """Return one entry of PutRecords as JSON."""
     return to_records(pl.Series([data.decode()]), pl.Series([key])).entries[0]
 
 
@@ -641,7 +641,7 @@ def test_entries_decode_to_the_same_data_and_key(events: list[tuple[str, str]]) 
 
 
 def deaggregated(entry: str) -> list[tuple[str, str, str | None, str]]:
-    """Returns (data, partition key, explicit hash key, explicit hash key of the record) of each event in an entry."""
+    """Return (data, partition key, explicit hash key, explicit hash key of the record) of each event in an entry."""
     outer = json.loads(entry)
     record = {
         "kinesis": {
@@ -675,7 +675,7 @@ def deaggregated(entry: str) -> list[tuple[str, str, str | None, str]]:
 
 
 def entry_of(key: bytes, hash_key: bytes, data: bytes) -> str:
-    """Returns an entry as the library's aggregates make one."""
+    """Return an entry as the library's aggregates make one."""
     names = {"PartitionKey": key.decode(), "ExplicitHashKey": hash_key.decode()}
     return json.dumps(names | {"Data": b64encode(data).decode()})
 
@@ -685,7 +685,7 @@ def shards_of(*starts: int) -> list[tuple[int, int]]:
 
 
 def shard_of(key: str, shards: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """Returns the shard that Kinesis chooses for a partition key."""
+    """Return the shard that Kinesis chooses for a partition key."""
     hashed = int.from_bytes(md5(key.encode()).digest(), "big")
     return next((first, last) for first, last in shards if first <= hashed <= last)
 

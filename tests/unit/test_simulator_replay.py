@@ -115,7 +115,7 @@ class Run:
 
 
 def write_events(folder: Path, *seconds: int | str) -> Path:
-    """Writes events at the given seconds; a text among them is a row as it is. Returns the file's path."""
+    """Write events at the given seconds; a text among them is a row as it is. Return the file's path."""
     rows = [
         second
         if isinstance(second, str)
@@ -490,7 +490,7 @@ class TestSelection:
 
 class TestLoop:
     def looped(self, path: Path, events: int, **options: Any) -> Run:
-        """Returns a run that is stopped after so many events."""
+        """Return a run that is stopped after so many events."""
         run = Run(path, loop=True, stopped=lambda: len(run.stream.events) >= events, **options)
         run.replay.run()
         return run

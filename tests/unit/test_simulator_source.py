@@ -40,7 +40,7 @@ def row(product: int = 1, brand: str = "aqua") -> bytes:
 
 
 def both_ways(paths: Any, limit: int | None = None) -> tuple[list[dict[str, Any]], list[Malformed], Source]:
-    """Returns the events, the malformed rows, and the source after the pass; blocks say the same as events."""
+    """Return the events, the malformed rows, and the source after the pass; blocks say the same as events."""
     by_event, by_block = Source(paths, limit), Source(paths, limit)
     malformed: list[Malformed] = []
     malformed_of_blocks: list[Malformed] = []
@@ -56,13 +56,13 @@ def both_ways(paths: Any, limit: int | None = None) -> tuple[list[dict[str, Any]
 
 
 def read(path: Any, limit: int | None = None) -> tuple[list[int], list[Malformed], Source]:
-    """Returns the product ids of the events, the malformed rows, and the source after the pass."""
+    """Return the product ids of the events, the malformed rows, and the source after the pass."""
     events, malformed, source = both_ways(path, limit)
     return [event["product_id"] for event in events], malformed, source
 
 
 def zipped(members: dict[str, bytes]) -> bytes:
-    """Returns a zip archive of these."""
+    """Return a zip archive of these."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
@@ -72,7 +72,7 @@ def zipped(members: dict[str, bytes]) -> bytes:
 
 @pytest.fixture
 def file(tmp_path: Path):
-    """Returns a function that writes bytes to a file and returns its path."""
+    """Return a function that writes bytes to a file and returns its path."""
 
     def write(content: bytes, name: str = "events.csv") -> Path:
         path = tmp_path / name
@@ -334,7 +334,7 @@ def test_address_of_another_kind_is_refused(address: str) -> None:
 class TestZip:
     @pytest.fixture
     def archive(self, tmp_path: Path):
-        """Returns a function that writes bytes to a .csv.zip and returns its path."""
+        """Return a function that writes bytes to a .csv.zip and returns its path."""
 
         def write(content: bytes) -> Path:
             path = tmp_path / "events.csv.zip"
@@ -398,7 +398,7 @@ class TestZip:
 class TestSeveralFiles:
     @pytest.fixture
     def days(self, tmp_path: Path) -> list[Path]:
-        """Returns three files; names, and the order in which they are given, are not the order of their events."""
+        """Return three files; names, and the order in which they are given, are not the order of their events."""
         paths = []
         for name, day, product in (("c.csv", 1, 1), ("a.csv.gz", 3, 3), ("b.csv.zip", 2, 2)):
             content = HEADER + b"bad\n" + row(product).replace(b"10-01", b"10-0%d" % day)

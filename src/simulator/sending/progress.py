@@ -7,7 +7,7 @@ REPORT_EVERY_S = 1.0
 
 
 class Progress:
-    """Writes at most a line a second."""
+    """Write at most a line a second."""
 
     def __init__(self, file: TextIO, monotonic: Callable[[], float]) -> None:
         self._file = file
