@@ -97,7 +97,9 @@ generate: .venv/installed ## rewrite what is derived from rules and questions: S
 	@$(SHOPSTREAM) generate
 
 ##@ Tests
-test: lint test-unit test-terraform test-simulator test-detection test-glue test-notebook test-e2e ## all tests
+test: lint install build ## all tests, two suites at a time
+	@$(MAKE) --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=line) \
+	  test-e2e test-unit test-terraform test-simulator test-detection test-glue test-notebook
 test-unit: .venv/installed ## Python tests that need neither Flink nor Spark nor a stack
 	$(PYTEST) tests/unit tests/contract
 test-terraform: install build ## Terraform's own tests, at plan
