@@ -34,7 +34,7 @@ PYTEST     := .venv/bin/pytest
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: $(shell grep -oE '^[a-z0-9-]+:' Makefile | tr -d :)
+.PHONY: $(shell { grep -oE '^[a-z0-9-]+:' Makefile | tr -d :; } 2> /dev/null)
 # Terraform asks for no newer version, and does not warn of a settings file that is not there. uv trusts the system.
 export CHECKPOINT_DISABLE := 1
 ifeq ($(shell test -f "$$TF_CLI_CONFIG_FILE" && echo there),)
@@ -42,7 +42,7 @@ unexport TF_CLI_CONFIG_FILE
 endif
 UV_SYSTEM_CERTS ?= 1
 export UV_SYSTEM_CERTS
-STARTED := $(shell date +%s)
+STARTED := $(shell date +%s 2> /dev/null)
 
 include install.mk
 

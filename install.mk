@@ -11,7 +11,7 @@ FOUND     := $(UV) $(TOOLS)/pythons/3.11 $(TOOLS)/pythons/3.13 terraform/.terraf
 INSTALLED := .venv/installed src/detector/.venv/installed src/glue_etl/.venv/installed \
              src/local_cloud/emulator/.venv/installed $(TOOLS)/spark-jars/installed $(TOOLS)/trino/installed
 PACKAGED  := src/shopstream/packages.py $(wildcard src/detector/*.py src/lambda_alert/*.py) src/lambda_alert/rules.json \
-             src/lambda_alert/uv.lock $(shell find sql/detection -type f)
+             src/lambda_alert/uv.lock $(shell find sql/detection -type f 2> /dev/null)
 DATA_FORM := give the path of a .csv, .csv.gz or .csv.zip, a folder, a glob or an s3:// address, or several of them \
              separated by spaces
 
@@ -54,11 +54,12 @@ $(TOOLS)/trino/installed: src/local_cloud/trino/pom.xml | $(TOOLS)/spark-jars/in
 $(TOOLS)/notebook-jars/installed: tests/integration/notebook/pom.xml | $(TOOLS)/trino/installed
 	@$(INSTALL) jars "readers of the note" $< $(@D)
 
-src/detector/target/pyflink-dependencies.jar: src/detector/pom.xml $(shell find src/detector/src -type f) | $(TOOLS)/spark-jars/installed
+src/detector/target/pyflink-dependencies.jar: src/detector/pom.xml $(shell find src/detector/src -type f 2> /dev/null) | $(TOOLS)/spark-jars/installed
 	@echo "building the detector's connector jar" && mvn --quiet --batch-mode -f $< package
 
 build/detector.zip: src/detector/target/pyflink-dependencies.jar $(PACKAGED) | .venv/installed
 	@$(SHOPSTREAM) build --uv $(UV)
 
 $(LOOK_ALIKE): $(wildcard src/simulator/traffic/*.py) | .venv/installed
-	@echo "making look-alike events" && mkdir -p $(@D) && $(SHOPSTREAM) look-alike $@ --events 50000 --seed 1
+	@echo "making look-alike events" && mkdir -p $(@D)
+	@said=$$($(SHOPSTREAM) look-alike $@ --events 50000 --seed 1 2>&1) || { echo "$$said" >&2; exit 1; }
