@@ -16,7 +16,7 @@ from shopstream.failure import INTERRUPTED
 class Commands(TyperGroup):
     """The commands. Typer itself would turn Ctrl-C into an exit code without a word."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the command that the context names. Raise Abort if Ctrl-C ends it."""
         try:
             return super().invoke(ctx)

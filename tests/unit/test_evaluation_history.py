@@ -144,7 +144,7 @@ def test_days_are_from_the_first_to_the_last() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["backtest", "--from-date", "yesterday"], "'yesterday' does not match the formats '%Y-%m-%d'"),
+        (["backtest", "--from-date", "yesterday"], "'yesterday' is not a day; write it as 2019-10-01."),
         (["backtest", "--from-date", "2026-11-02", "--to-date", "2026-11-01"], "swap FROM and TO"),
         (["reprocess", "--from-date", "2026-11-02"], "reprocess needs the days of arrival: give FROM and TO, such as"),
         (["reprocess", "--to-date", "2026-11-02"], "reprocess needs the days of arrival: give FROM and TO, such as"),

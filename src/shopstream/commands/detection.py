@@ -13,6 +13,7 @@ import typer
 from shopstream.app import app
 from shopstream.environment import DEFAULT_HOME, Env, Environment, Home, Local, open_environment
 from shopstream.failure import BAD_INPUT, Failure
+from shopstream.parsers import DAY, parse_made_file
 
 PANEL = "Detection"
 
@@ -20,18 +21,8 @@ Data = Annotated[
     list[str], typer.Option("--data", metavar="DATA", help="shop events, as for replay; may be given several times")
 ]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="folder of the results")]
-FromDate = Annotated[
-    datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="first day of arrival, UTC")
-]
-ToDate = Annotated[
-    datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="last day of arrival, included")
-]
-
-
-def _csv(out: Path) -> Path:
-    if not out.name.endswith((".csv", ".csv.gz")):
-        raise typer.BadParameter(f"'{out}' is neither .csv nor .csv.gz; give a name that ends so")
-    return out
+FromDate = Annotated[date | None, typer.Option(help="first day of arrival, UTC", **DAY)]
+ToDate = Annotated[date | None, typer.Option(help="last day of arrival, included", **DAY)]
 
 
 def _finite(intensities: list[float]) -> list[float]:
@@ -61,7 +52,7 @@ def attack(
         ),
     ],
     data: Data,
-    out: Annotated[Path, typer.Option(metavar="FILE", help=".csv or .csv.gz to write", callback=_csv)],
+    out: Annotated[Path, typer.Option(metavar="FILE", help=".csv or .csv.gz to write", parser=parse_made_file)],
     labels: Annotated[Path, typer.Option(metavar="FILE", help="who attacked, as JSON, to write")],
     intensity: Annotated[
         list[float],
@@ -184,7 +175,7 @@ def backtest(
     folder = out or home / "backtest"
     today = datetime.now(UTC).date()
     with _failures_of_history():
-        days = history.days_between(from_date.date() if from_date else today, to_date.date() if to_date else today)
+        days = history.days_between(from_date or today, to_date or today)
         if inputs := _inputs(data):
             found = history.over_data(inputs, history.with_values({}, values), folder)
         else:
@@ -215,7 +206,7 @@ def reprocess(
         raise Failure(days_missing, BAD_INPUT)
     folder = out or home / "reprocess"
     with _failures_of_history():
-        days = history.days_between(from_date.date(), to_date.date())
+        days = history.days_between(from_date, to_date)
         environment = open_environment(env, home)
         found = _over_bucket(environment, days, "{}", folder)
         print(history.table(history.flagged(found, folder / history.RECORDS)))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from inspect import Parameter, Signature, signature
 from math import inf
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from shopstream.app import app
 from shopstream.environment import DEFAULT_HOME, Env, Home, Local, open_environment
 from shopstream.failure import BAD_INPUT, FAILED, INTERRUPTED, Failure
+from shopstream.parsers import parse_made_file
 from simulator.aws import ClientFactory, client_from_environment
 from simulator.options import (
     DEFAULT,
@@ -85,12 +86,6 @@ def _instant(text: str) -> int:
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no time; give one such as 2019-10-01 22:30:00") from None
     return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
-
-
-def _made_file(text: str) -> Path:
-    if not text.endswith((".csv", ".csv.gz")):
-        raise typer.BadParameter(f"{text!r} is neither .csv nor .csv.gz; give a name that ends so")
-    return Path(text)
 
 
 # Options of several commands, by their names in ReplayOptions. Their defaults are those of ReplayOptions, too.
@@ -175,14 +170,12 @@ def _with_options(options: Mapping[str, Any], **defaults: Any) -> Callable[[Call
     """Add options to a command that takes them as keyword arguments."""
 
     def extended(command: Callable[..., Any]) -> Callable[..., Any]:
-        hints = get_type_hints(command, include_extras=True)
         own = [one for one in signature(command).parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
-        parameters = [one.replace(annotation=hints[one.name], kind=Parameter.KEYWORD_ONLY) for one in own]
-        parameters += [
+        added = [
             Parameter(name, Parameter.KEYWORD_ONLY, default=defaults.get(name, DEFAULTS[name]), annotation=annotation)
             for name, annotation in options.items()
         ]
-        setattr(command, "__signature__", Signature(parameters))  # noqa: B010 - for mypy a function has none
+        setattr(command, "__signature__", Signature([*own, *added]))  # noqa: B010 - for mypy a function has none
         return command
 
     return extended
@@ -292,7 +285,7 @@ def _drain(environment: Local) -> None:
 @app.command(rich_help_panel=PANEL)
 @_with_options(TRAFFIC)
 def look_alike(
-    out: Annotated[Path, typer.Argument(metavar="OUT", parser=_made_file, help=".csv or .csv.gz to write")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", parser=parse_made_file, help=".csv or .csv.gz to write")],
     events: Annotated[int, typer.Option(metavar="N", min=1, help="rows")] = 50_000,
     hours: Annotated[float, typer.Option(metavar="H", parser=_hours, help="length")] = 3.0,
     seed: Annotated[int, typer.Option(metavar="S", help="same seed, same bytes")] = 1,
