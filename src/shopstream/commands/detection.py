@@ -12,7 +12,7 @@ import typer
 
 from shopstream.app import app
 from shopstream.environment import DEFAULT_HOME, Env, Environment, Home, Local, open_environment
-from shopstream.failure import BAD_INPUT, Failure
+from shopstream.failure import BAD_INPUT, Failure, simulator_failures
 from shopstream.parsers import DAY, parse_made_file
 
 PANEL = "Detection"
@@ -69,31 +69,24 @@ def attack(
     """Mix labelled attackers into a file of shop events."""
     from random import Random
 
-    from botocore.exceptions import BotoCoreError, ClientError
-
     from evaluation.lab import ScenarioError, survey
     from evaluation.mixture import Mixture
     from evaluation.rules import limits
     from evaluation.scenarios import load
-    from simulator.sending.errors import explain
-    from simulator.traffic.source import Source, SourceError
+    from simulator.traffic.source import Source
 
     known = load()
     if unknown := [name for name in scenarios if name not in known]:
         raise typer.BadParameter(f"'{unknown[0]}' is none of {', '.join(known)}", param_hint="SCENARIO")
     try:
-        source = Source(_inputs(data))
-        mixture = Mixture(survey(source, Random(seed)), limits(), seed, known)
-        for name in scenarios:
-            mixture.add(name, intensity if known[name].has_intensity else [1.0], attackers)
-        rows = mixture.write(source, out, labels)
-    except (SourceError, ScenarioError) as error:
+        with simulator_failures():
+            source = Source(_inputs(data))
+            mixture = Mixture(survey(source, Random(seed)), limits(), seed, known)
+            for name in scenarios:
+                mixture.add(name, intensity if known[name].has_intensity else [1.0], attackers)
+            rows = mixture.write(source, out, labels)
+    except ScenarioError as error:
         raise Failure(error, BAD_INPUT) from None
-    except (BotoCoreError, ClientError) as error:  # a file on S3
-        raise Failure(explain(error)) from None
-    except OSError as error:
-        name = f"{error.filename}: " if error.filename else "an output cannot be written: "
-        raise Failure(f"{name}{error.strerror}; give another path", BAD_INPUT) from None
     print(f"{out}: {rows:,} events, {len(mixture.attackers):,} attackers", file=sys.stderr)
 
 
@@ -111,11 +104,11 @@ def score(
     from evaluation.history import HistoryError
     from evaluation.lab import ScenarioError
     from evaluation.score import ScoreError, score_traffic
-    from simulator.traffic.source import SourceError
 
     try:
-        print(score_traffic(_inputs(data), labels, out))
-    except (ScoreError, HistoryError, ScenarioError, SourceError, OSError) as error:
+        with simulator_failures():
+            print(score_traffic(_inputs(data), labels, out))
+    except (ScoreError, HistoryError, ScenarioError) as error:
         raise Failure(error, BAD_INPUT) from None
     except RuntimeError as error:
         raise Failure(error) from None

@@ -117,10 +117,17 @@ def status(home: Home = DEFAULT_HOME) -> None:
 @app.command(rich_help_panel=PANEL)
 def drain(home: Home = DEFAULT_HOME) -> None:
     """Let the detector judge the last events of a finite replay; then it goes on."""
+    with stoppable():
+        stack = Stack.load(home / KEPT)
+    drain_and_resume(stack)
+
+
+def drain_and_resume(stack: Stack) -> None:
+    """Let the detector judge the last events, start it again where it stopped, and say so. Raise Failure."""
     from local_cloud import steps
 
     with stoppable():
-        steps.drain_and_resume(Stack.load(home / KEPT))
+        steps.drain_and_resume(stack)
     report("drained; the detector goes on")
 
 

@@ -2,8 +2,7 @@
 
 import json as json_format
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from inspect import Parameter, Signature, signature
@@ -12,25 +11,22 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
 
 from shopstream.app import app
+from shopstream.commands.local import drain_and_resume
 from shopstream.environment import DEFAULT_HOME, Env, Home, Local, open_environment
-from shopstream.failure import BAD_INPUT, FAILED, INTERRUPTED, Failure
+from shopstream.failure import BAD_INPUT, INTERRUPTED, Failure, simulator_failures
 from shopstream.parsers import parse_made_file
 from simulator.aws import ClientFactory, client_from_environment
 from simulator.options import (
     DEFAULT,
     DEFAULT_START,
     TRAFFIC_FIELDS,
-    OptionsError,
     PartitionKey,
     ReplayOptions,
     TimeMode,
     traffic_options,
 )
-from simulator.sending.errors import SendError, explain
-from simulator.traffic.bots import BotsError
 
 PANEL = "Traffic"
 INPUTS = "files, folders, globs, s3:// objects or prefixes: .csv, .csv.gz, .csv.zip"
@@ -181,25 +177,6 @@ def _with_options(options: Mapping[str, Any], **defaults: Any) -> Callable[[Call
     return extended
 
 
-@contextmanager
-def _failures() -> Iterator[None]:
-    """Turn the errors of the simulator into Failure."""
-    from simulator.sending.upload import UploadError
-    from simulator.traffic.source import SourceError
-
-    try:
-        yield
-    except (SendError, UploadError) as error:
-        raise Failure(error, FAILED) from error
-    except (SourceError, BotsError, OptionsError) as error:
-        raise Failure(error, BAD_INPUT) from error
-    except (BotoCoreError, ClientError) as error:  # an output on S3
-        raise Failure(explain(error), FAILED) from error
-    except OSError as error:  # an output that cannot be written; a full disk or a closed pipe comes without its name
-        name = f"{error.filename}: " if error.filename else "an output cannot be written: "
-        raise Failure(f"{name}{error.strerror}; give another path", BAD_INPUT) from error
-
-
 def _replay(options: ReplayOptions, create_client: ClientFactory, json: bool) -> int:
     """Run a replay that Ctrl-C ends, and write its summary. Return the exit code."""
     from simulator import run
@@ -233,7 +210,7 @@ def replay(
 
     Exit codes: 0 all sent and acknowledged, 1 not every event acknowledged, 2 bad input or options, 130 Ctrl-C.
     """
-    with _failures():
+    with simulator_failures():
         chosen = ReplayOptions(data=data or (), stream=stream, output=output, dry_run=dry_run, **options)
         return _replay(chosen, client_from_environment, json)
 
@@ -256,7 +233,7 @@ def simulate(
     """
     from simulator.traffic.source import split_data
 
-    with _failures():
+    with simulator_failures():
         inputs = [name for text in data or () for name in split_data(text)]
         for name, file in (("malformed", "malformed.jsonl"), ("labels", "labels.json")):
             options[name] = options[name] or home / "simulate" / file
@@ -267,19 +244,8 @@ def simulate(
         (home / "simulate").mkdir(parents=True, exist_ok=True)
         code = _replay(chosen, environment.client, json)
     if code == 0 and isinstance(environment, Local):
-        _drain(environment)
+        drain_and_resume(environment.stack)
     return code
-
-
-def _drain(environment: Local) -> None:
-    """Let the detector judge the last events of the replay, and start it again where it stopped."""
-    from local_cloud import steps
-
-    try:
-        steps.drain_and_resume(environment.stack)
-    except (RuntimeError, OSError) as error:  # the detector does not run, or a time limit
-        raise Failure(error) from error
-    print("drained; the detector goes on", file=sys.stderr)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -298,7 +264,7 @@ def look_alike(
     """Make look-alike data: a file of shop traffic in the data set's format."""
     from simulator.traffic.generate import write
 
-    with _failures():
+    with simulator_failures():
         try:
             chosen = traffic_options(**options)
             write(out, events, hours, seed, DEFAULT_START if start is None else start, chosen)
@@ -315,7 +281,7 @@ def compare(
     """Put the distributions of files side by side, as a Markdown table."""
     from simulator.traffic.compare import compare as compare_inputs
 
-    with _failures():
+    with simulator_failures():
         print(compare_inputs(data, limit), end="")
 
 
@@ -332,7 +298,7 @@ def upload(
     from simulator.sending.upload import send, uploads
     from simulator.traffic.source import expand, split_data
 
-    with _failures():
+    with simulator_failures():
         inputs = [name for text in data for name in split_data(text)]
         create_client = client_from_environment
         if bucket is None:
