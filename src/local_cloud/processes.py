@@ -118,6 +118,13 @@ class Supervisor:
         return self.directory / "supervisord.conf"
 
 
+def installed(environment: Path, pattern: str) -> Path:
+    """Return the folder of a Python environment that fits the pattern. Raise RuntimeError if it is not installed."""
+    if found := next(environment.glob(pattern), None):
+        return found
+    raise RuntimeError(f"{environment} is not installed: call `make install`")
+
+
 def is_alive(process: psutil.Process) -> bool:
     """Return whether the process runs. A zombie does not: it has ended, but its parent has not taken note."""
     try:

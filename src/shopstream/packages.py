@@ -64,14 +64,19 @@ def alert_function_files(root: Path, uv: Path) -> Files:
 
 
 def write_zip(target: Path, files: Files) -> None:
-    """Write the files under their names, sorted and undated, so that the same files give the same zip."""
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+    """Write the files under their names, sorted and undated, so that the same files give the same zip.
+
+    A zip that is not complete never has the target's name: make would take it for done.
+    """
+    partial = target.with_suffix(".partial")
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for name, content in sorted(files.items()):
             entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
             entry.external_attr = 0o644 << 16
             # A jar is compressed already.
             entry.compress_type = zipfile.ZIP_STORED if name.endswith(".jar") else zipfile.ZIP_DEFLATED
             archive.writestr(entry, content if isinstance(content, str) else content.read_bytes())
+    partial.replace(target)
     print(f"built {target.name}, {target.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
 
 

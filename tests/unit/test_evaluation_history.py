@@ -144,7 +144,7 @@ def test_days_are_from_the_first_to_the_last() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["backtest", "--from-date", "yesterday"], "'yesterday' does not match the formats '%Y-%m-%d'"),
+        (["backtest", "--from-date", "yesterday"], "'yesterday' is not a day; write it as 2019-10-01."),
         (["backtest", "--from-date", "2026-11-02", "--to-date", "2026-11-01"], "swap FROM and TO"),
         (["reprocess", "--from-date", "2026-11-02"], "reprocess needs the days of arrival: give FROM and TO, such as"),
         (["reprocess", "--to-date", "2026-11-02"], "reprocess needs the days of arrival: give FROM and TO, such as"),
@@ -204,7 +204,7 @@ def test_a_file_with_many_malformed_rows_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     file = Path(shop(tmp_path / "a.csv.gz", 5_000, 0))
     file.write_bytes(file.read_bytes()[:-4])
-    with pytest.raises(HistoryError, match=r"a\.csv\.gz.*; what could be read was sent"):
+    with pytest.raises(HistoryError, match=r"a\.csv\.gz.*; no rule has run: give a whole file"):
         from_data([str(file)], tmp_path / "records.jsonl")
 
 
@@ -404,6 +404,12 @@ def test_the_process_of_the_rules_gets_one_request_and_the_detectors_environment
         "statement": str(statement),
     }
     assert (tmp_path / "alerts.log").read_text() == "broken\n"
+
+
+def test_without_flink_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(backtest, "PYTHON", tmp_path / "venv" / "bin" / "python")
+    with pytest.raises(RuntimeError, match=r"Flink is not installed in .*venv: call `make install`"):
+        backtest.launch(tmp_path / "events", tmp_path / "alerts.jsonl")
 
 
 def test_of_alerts_that_break_the_contract_none_is_stored(

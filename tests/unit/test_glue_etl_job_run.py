@@ -129,7 +129,7 @@ class TestLocal:
 
     @pytest.fixture(autouse=True)
     def stack(self, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-        stack = SimpleNamespace()
+        stack = SimpleNamespace(outputs=dict)
         monkeypatch.setattr(environment.Stack, "load", lambda directory: stack)
         return stack
 

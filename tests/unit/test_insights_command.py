@@ -152,7 +152,9 @@ def test_an_empty_table_ends_with_1(
     assert "make etl" in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_ctrl_c_ends_with_130_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Interrupted(FixedEngine):
         def query(self, sql: str, values: Sequence[str | int]) -> Any:
             raise KeyboardInterrupt
@@ -160,6 +162,7 @@ def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     use(monkeypatch, Interrupted())
 
     assert ask(tmp_path) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "interrupted"
 
 
 def test_the_local_stack_is_asked_through_its_trino(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -173,3 +173,4 @@ def test_a_missing_file_ends_the_build_and_is_named(project: Path, missing: str,
     (project / missing).unlink()
     assert app.run(["build"]) == 1
     assert Path(missing).name in capsys.readouterr().err
+    assert not (project / "build" / "detector.zip").exists(), "make would take half a zip for done"

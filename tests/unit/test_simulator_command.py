@@ -667,7 +667,7 @@ def deployed(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> Deployed:
     boto3.client("s3").create_bucket(Bucket="raw")
     monkeypatch.setattr(traffic, "open_environment", opened)
     monkeypatch.setattr(traffic, "Local", LocalDeployed)
-    monkeypatch.setattr(traffic, "_drain", lambda environment: found.drained.append(environment.stack))
+    monkeypatch.setattr(traffic, "drain_and_resume", found.drained.append)
     return found
 
 

@@ -12,7 +12,8 @@ import typer
 
 from shopstream.app import app
 from shopstream.environment import DEFAULT_HOME, Env, Environment, Home, Local, open_environment
-from shopstream.failure import BAD_INPUT, Failure
+from shopstream.failure import BAD_INPUT, Failure, simulator_failures
+from shopstream.parsers import DAY, parse_made_file
 
 PANEL = "Detection"
 
@@ -20,18 +21,8 @@ Data = Annotated[
     list[str], typer.Option("--data", metavar="DATA", help="shop events, as for replay; may be given several times")
 ]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="folder of the results")]
-FromDate = Annotated[
-    datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="first day of arrival, UTC")
-]
-ToDate = Annotated[
-    datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="last day of arrival, included")
-]
-
-
-def _csv(out: Path) -> Path:
-    if not out.name.endswith((".csv", ".csv.gz")):
-        raise typer.BadParameter(f"'{out}' is neither .csv nor .csv.gz; give a name that ends so")
-    return out
+FromDate = Annotated[date | None, typer.Option(help="first day of arrival, UTC", **DAY)]
+ToDate = Annotated[date | None, typer.Option(help="last day of arrival, included", **DAY)]
 
 
 def _finite(intensities: list[float]) -> list[float]:
@@ -61,7 +52,7 @@ def attack(
         ),
     ],
     data: Data,
-    out: Annotated[Path, typer.Option(metavar="FILE", help=".csv or .csv.gz to write", callback=_csv)],
+    out: Annotated[Path, typer.Option(metavar="FILE", help=".csv or .csv.gz to write", parser=parse_made_file)],
     labels: Annotated[Path, typer.Option(metavar="FILE", help="who attacked, as JSON, to write")],
     intensity: Annotated[
         list[float],
@@ -78,31 +69,24 @@ def attack(
     """Mix labelled attackers into a file of shop events."""
     from random import Random
 
-    from botocore.exceptions import BotoCoreError, ClientError
-
     from evaluation.lab import ScenarioError, survey
     from evaluation.mixture import Mixture
     from evaluation.rules import limits
     from evaluation.scenarios import load
-    from simulator.sending.errors import explain
-    from simulator.traffic.source import Source, SourceError
+    from simulator.traffic.source import Source
 
     known = load()
     if unknown := [name for name in scenarios if name not in known]:
         raise typer.BadParameter(f"'{unknown[0]}' is none of {', '.join(known)}", param_hint="SCENARIO")
     try:
-        source = Source(_inputs(data))
-        mixture = Mixture(survey(source, Random(seed)), limits(), seed, known)
-        for name in scenarios:
-            mixture.add(name, intensity if known[name].has_intensity else [1.0], attackers)
-        rows = mixture.write(source, out, labels)
-    except (SourceError, ScenarioError) as error:
+        with simulator_failures():
+            source = Source(_inputs(data))
+            mixture = Mixture(survey(source, Random(seed)), limits(), seed, known)
+            for name in scenarios:
+                mixture.add(name, intensity if known[name].has_intensity else [1.0], attackers)
+            rows = mixture.write(source, out, labels)
+    except ScenarioError as error:
         raise Failure(error, BAD_INPUT) from None
-    except (BotoCoreError, ClientError) as error:  # a file on S3
-        raise Failure(explain(error)) from None
-    except OSError as error:
-        name = f"{error.filename}: " if error.filename else "an output cannot be written: "
-        raise Failure(f"{name}{error.strerror}; give another path", BAD_INPUT) from None
     print(f"{out}: {rows:,} events, {len(mixture.attackers):,} attackers", file=sys.stderr)
 
 
@@ -120,11 +104,11 @@ def score(
     from evaluation.history import HistoryError
     from evaluation.lab import ScenarioError
     from evaluation.score import ScoreError, score_traffic
-    from simulator.traffic.source import SourceError
 
     try:
-        print(score_traffic(_inputs(data), labels, out))
-    except (ScoreError, HistoryError, ScenarioError, SourceError, OSError) as error:
+        with simulator_failures():
+            print(score_traffic(_inputs(data), labels, out))
+    except (ScoreError, HistoryError, ScenarioError) as error:
         raise Failure(error, BAD_INPUT) from None
     except RuntimeError as error:
         raise Failure(error) from None
@@ -184,7 +168,7 @@ def backtest(
     folder = out or home / "backtest"
     today = datetime.now(UTC).date()
     with _failures_of_history():
-        days = history.days_between(from_date.date() if from_date else today, to_date.date() if to_date else today)
+        days = history.days_between(from_date or today, to_date or today)
         if inputs := _inputs(data):
             found = history.over_data(inputs, history.with_values({}, values), folder)
         else:
@@ -215,7 +199,7 @@ def reprocess(
         raise Failure(days_missing, BAD_INPUT)
     folder = out or home / "reprocess"
     with _failures_of_history():
-        days = history.days_between(from_date.date(), to_date.date())
+        days = history.days_between(from_date, to_date)
         environment = open_environment(env, home)
         found = _over_bucket(environment, days, "{}", folder)
         print(history.table(history.flagged(found, folder / history.RECORDS)))

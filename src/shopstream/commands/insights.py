@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shopstream.app import app
-from shopstream.day import DAY
 from shopstream.environment import DEFAULT_HOME, Aws, Env, Home, Local, open_environment
 from shopstream.failure import Failure
+from shopstream.parsers import DAY
 
 if TYPE_CHECKING:
     from insights import Answer

@@ -10,20 +10,15 @@ import typer
 from shopstream.app import app
 from shopstream.environment import DEFAULT_HOME, Aws, Env, Home, Local, open_environment
 from shopstream.failure import BAD_INPUT, INTERRUPTED, Failure
+from shopstream.parsers import DAY
 
 PANEL = "Lake"
 
 
 @app.command(rich_help_panel=PANEL)
 def etl(
-    from_date: Annotated[
-        datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="first day of arrival, UTC (default: today)"),
-    ] = None,
-    to_date: Annotated[
-        datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="last day of arrival, included (default: today)"),
-    ] = None,
+    from_date: Annotated[date | None, typer.Option(help="first day of arrival, UTC (default: today)", **DAY)] = None,
+    to_date: Annotated[date | None, typer.Option(help="last day of arrival, included (default: today)", **DAY)] = None,
     run_id: Annotated[
         str | None, typer.Option(metavar="ID", help="key in etl_runs on AWS (default: the time of the start)")
     ] = None,
@@ -32,7 +27,7 @@ def etl(
 ) -> int | None:
     """Run the curate job over what arrived from the first to the last day."""
     started_at = datetime.now(UTC)
-    first, last = (day.date() if day else started_at.date() for day in (from_date, to_date))
+    first, last = (day or started_at.date() for day in (from_date, to_date))
     if first > last:
         raise Failure(f"--from-date {first} is after --to-date {last}: swap them, both days are included", BAD_INPUT)
     environment = open_environment(env, home)

@@ -13,7 +13,7 @@ import typer
 from local_cloud.stack import STOP_SIGNALS, Stack
 from shopstream.app import app
 from shopstream.environment import DEFAULT_HOME, Home
-from shopstream.failure import FAILED, INTERRUPTED, Failure
+from shopstream.failure import FAILED, Failure
 
 PANEL = "One machine"
 # In the folder --home: the stack of `up`, and that of a demo.
@@ -39,9 +39,6 @@ def stoppable() -> Iterator[None]:
     handlers = {number: signal.signal(number, signal.default_int_handler) for number in STOP_SIGNALS}
     try:
         yield
-    except KeyboardInterrupt:
-        report("interrupted")
-        raise typer.Exit(INTERRUPTED) from None
     # OSError: also a time limit, and a server that does not answer.
     except (RuntimeError, OSError, SourceError, QuestionError, EmptyTableError, BotoCoreError, ClientError) as error:
         raise Failure(error) from None
@@ -120,10 +117,17 @@ def status(home: Home = DEFAULT_HOME) -> None:
 @app.command(rich_help_panel=PANEL)
 def drain(home: Home = DEFAULT_HOME) -> None:
     """Let the detector judge the last events of a finite replay; then it goes on."""
+    with stoppable():
+        stack = Stack.load(home / KEPT)
+    drain_and_resume(stack)
+
+
+def drain_and_resume(stack: Stack) -> None:
+    """Let the detector judge the last events, start it again where it stopped, and say so. Raise Failure."""
     from local_cloud import steps
 
     with stoppable():
-        steps.drain_and_resume(Stack.load(home / KEPT))
+        steps.drain_and_resume(stack)
     report("drained; the detector goes on")
 
 

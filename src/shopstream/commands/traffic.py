@@ -2,34 +2,31 @@
 
 import json as json_format
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from inspect import Parameter, Signature, signature
 from math import inf
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
 
 from shopstream.app import app
+from shopstream.commands.local import drain_and_resume
 from shopstream.environment import DEFAULT_HOME, Env, Home, Local, open_environment
-from shopstream.failure import BAD_INPUT, FAILED, INTERRUPTED, Failure
+from shopstream.failure import BAD_INPUT, INTERRUPTED, Failure, simulator_failures
+from shopstream.parsers import parse_made_file
 from simulator.aws import ClientFactory, client_from_environment
 from simulator.options import (
     DEFAULT,
     DEFAULT_START,
     TRAFFIC_FIELDS,
-    OptionsError,
     PartitionKey,
     ReplayOptions,
     TimeMode,
     traffic_options,
 )
-from simulator.sending.errors import SendError, explain
-from simulator.traffic.bots import BotsError
 
 PANEL = "Traffic"
 INPUTS = "files, folders, globs, s3:// objects or prefixes: .csv, .csv.gz, .csv.zip"
@@ -85,12 +82,6 @@ def _instant(text: str) -> int:
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no time; give one such as 2019-10-01 22:30:00") from None
     return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
-
-
-def _made_file(text: str) -> Path:
-    if not text.endswith((".csv", ".csv.gz")):
-        raise typer.BadParameter(f"{text!r} is neither .csv nor .csv.gz; give a name that ends so")
-    return Path(text)
 
 
 # Options of several commands, by their names in ReplayOptions. Their defaults are those of ReplayOptions, too.
@@ -175,36 +166,15 @@ def _with_options(options: Mapping[str, Any], **defaults: Any) -> Callable[[Call
     """Add options to a command that takes them as keyword arguments."""
 
     def extended(command: Callable[..., Any]) -> Callable[..., Any]:
-        hints = get_type_hints(command, include_extras=True)
         own = [one for one in signature(command).parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
-        parameters = [one.replace(annotation=hints[one.name], kind=Parameter.KEYWORD_ONLY) for one in own]
-        parameters += [
+        added = [
             Parameter(name, Parameter.KEYWORD_ONLY, default=defaults.get(name, DEFAULTS[name]), annotation=annotation)
             for name, annotation in options.items()
         ]
-        setattr(command, "__signature__", Signature(parameters))  # noqa: B010 - for mypy a function has none
+        setattr(command, "__signature__", Signature([*own, *added]))  # noqa: B010 - for mypy a function has none
         return command
 
     return extended
-
-
-@contextmanager
-def _failures() -> Iterator[None]:
-    """Turn the errors of the simulator into Failure."""
-    from simulator.sending.upload import UploadError
-    from simulator.traffic.source import SourceError
-
-    try:
-        yield
-    except (SendError, UploadError) as error:
-        raise Failure(error, FAILED) from error
-    except (SourceError, BotsError, OptionsError) as error:
-        raise Failure(error, BAD_INPUT) from error
-    except (BotoCoreError, ClientError) as error:  # an output on S3
-        raise Failure(explain(error), FAILED) from error
-    except OSError as error:  # an output that cannot be written; a full disk or a closed pipe comes without its name
-        name = f"{error.filename}: " if error.filename else "an output cannot be written: "
-        raise Failure(f"{name}{error.strerror}; give another path", BAD_INPUT) from error
 
 
 def _replay(options: ReplayOptions, create_client: ClientFactory, json: bool) -> int:
@@ -240,7 +210,7 @@ def replay(
 
     Exit codes: 0 all sent and acknowledged, 1 not every event acknowledged, 2 bad input or options, 130 Ctrl-C.
     """
-    with _failures():
+    with simulator_failures():
         chosen = ReplayOptions(data=data or (), stream=stream, output=output, dry_run=dry_run, **options)
         return _replay(chosen, client_from_environment, json)
 
@@ -263,7 +233,7 @@ def simulate(
     """
     from simulator.traffic.source import split_data
 
-    with _failures():
+    with simulator_failures():
         inputs = [name for text in data or () for name in split_data(text)]
         for name, file in (("malformed", "malformed.jsonl"), ("labels", "labels.json")):
             options[name] = options[name] or home / "simulate" / file
@@ -274,25 +244,14 @@ def simulate(
         (home / "simulate").mkdir(parents=True, exist_ok=True)
         code = _replay(chosen, environment.client, json)
     if code == 0 and isinstance(environment, Local):
-        _drain(environment)
+        drain_and_resume(environment.stack)
     return code
-
-
-def _drain(environment: Local) -> None:
-    """Let the detector judge the last events of the replay, and start it again where it stopped."""
-    from local_cloud import steps
-
-    try:
-        steps.drain_and_resume(environment.stack)
-    except (RuntimeError, OSError) as error:  # the detector does not run, or a time limit
-        raise Failure(error) from error
-    print("drained; the detector goes on", file=sys.stderr)
 
 
 @app.command(rich_help_panel=PANEL)
 @_with_options(TRAFFIC)
 def look_alike(
-    out: Annotated[Path, typer.Argument(metavar="OUT", parser=_made_file, help=".csv or .csv.gz to write")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", parser=parse_made_file, help=".csv or .csv.gz to write")],
     events: Annotated[int, typer.Option(metavar="N", min=1, help="rows")] = 50_000,
     hours: Annotated[float, typer.Option(metavar="H", parser=_hours, help="length")] = 3.0,
     seed: Annotated[int, typer.Option(metavar="S", help="same seed, same bytes")] = 1,
@@ -305,7 +264,7 @@ def look_alike(
     """Make look-alike data: a file of shop traffic in the data set's format."""
     from simulator.traffic.generate import write
 
-    with _failures():
+    with simulator_failures():
         try:
             chosen = traffic_options(**options)
             write(out, events, hours, seed, DEFAULT_START if start is None else start, chosen)
@@ -322,7 +281,7 @@ def compare(
     """Put the distributions of files side by side, as a Markdown table."""
     from simulator.traffic.compare import compare as compare_inputs
 
-    with _failures():
+    with simulator_failures():
         print(compare_inputs(data, limit), end="")
 
 
@@ -339,7 +298,7 @@ def upload(
     from simulator.sending.upload import send, uploads
     from simulator.traffic.source import expand, split_data
 
-    with _failures():
+    with simulator_failures():
         inputs = [name for text in data for name in split_data(text)]
         create_client = client_from_environment
         if bucket is None:

@@ -1,6 +1,7 @@
-"""A day as an option of a command."""
+"""Values of options that several commands share."""
 
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -12,6 +13,13 @@ def parse_day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a day; write it as 2019-10-01.") from None
+
+
+def parse_made_file(text: str) -> Path:
+    """Return the path of a file of events that a command writes."""
+    if not text.endswith((".csv", ".csv.gz")):
+        raise typer.BadParameter(f"{text!r} is neither .csv nor .csv.gz; give a name that ends so")
+    return Path(text)
 
 
 # Arguments of typer.Option for a parameter of type `date | None`.
