@@ -24,7 +24,7 @@ LOCAL = "local"
 # Options that several commands share.
 Env = Annotated[
     str,
-    typer.Option("--env", metavar="dev|prod|local", help="AWS environment, or the stack of `make up`", envvar="ENV"),
+    typer.Option("--env", metavar="dev|prod|local", help="AWS environment, or the stack of `make up`"),
 ]
 Home = Annotated[Path, typer.Option("--home", metavar="DIR", help="folder of the local stack and of all results")]
 DEFAULT_HOME = ROOT / "build"

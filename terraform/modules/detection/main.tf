@@ -30,8 +30,8 @@ locals {
   rule_files  = fileset(var.sql_folder, "rules/*/rule.yaml")
   other_files = setunion(fileset(var.sql_folder, "*.yaml"), fileset(var.sql_folder, "views/*.yaml"))
   parameters = merge(
-    { for file in local.rule_files : basename(dirname(file)) => try(yamldecode(file("${var.sql_folder}/${file}")).parameters, {}) },
-    { for file in local.other_files : trimsuffix(basename(file), ".yaml") => try(yamldecode(file("${var.sql_folder}/${file}")).parameters, {}) },
+    { for file in local.rule_files : basename(dirname(file)) => lookup(yamldecode(file("${var.sql_folder}/${file}")), "parameters", {}) },
+    { for file in local.other_files : trimsuffix(basename(file), ".yaml") => lookup(yamldecode(file("${var.sql_folder}/${file}")), "parameters", {}) },
   )
 
   unknown_values = flatten([

@@ -124,7 +124,7 @@ def test_each_event_of_an_aggregate_belongs_to_the_shard_it_arrives_in_also_afte
             ranges.update(hash_ranges(kinesis, stream))
 
     with FaultProxy(emulator, reached=reshard) as proxy:
-        # A bounded rate makes many small calls: some before, some after. Low, so that a busy machine does not fall behind.
+        # A bounded rate makes many small calls: some before, some after. It is low, so that a busy machine keeps up.
         ended = replay(data, "--stream", stream, "--aggregate", "--rate", "2000", url=proxy.url)
 
     assert_all_acknowledged(ended, len(expected))
