@@ -75,7 +75,7 @@ def test_the_steps_of_the_readme_on_one_machine(tmp_path: Path) -> None:
         "ecomm_user_activity_unconcompressed/p_year=2020/p_month=03/shop.csv": whole,
     }
     assert "(0 malformed)" in said["simulate"].stderr
-    labels = json.loads((ROOT / "build" / "simulate" / "labels.json").read_text())
+    labels = json.loads((HOME / "simulate" / "labels.json").read_text())
     assert incidents == {f"user#{label['user_id']}" for label in labels}
     assert len(incidents) == 2
     rows = json.loads(said["etl"].stdout)
