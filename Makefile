@@ -42,6 +42,8 @@ unexport TF_CLI_CONFIG_FILE
 endif
 UV_SYSTEM_CERTS ?= 1
 export UV_SYSTEM_CERTS
+# Three parts install at a time, where make is not called with --jobs.
+JOBS = $(if $(findstring --jobserver,$(MAKEFLAGS)),,--jobs 3)
 STARTED := $(shell date +%s 2> /dev/null)
 
 include install.mk
@@ -98,7 +100,7 @@ generate: .venv/installed ## rewrite what is derived from rules and questions: S
 
 ##@ Tests
 test: lint install build ## all tests, two suites at a time
-	@$(MAKE) --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=line) \
+	@$(MAKE) --no-print-directory --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=line) \
 	  test-e2e test-unit test-terraform test-simulator test-detection test-glue test-notebook
 test-unit: .venv/installed ## Python tests that need neither Flink nor Spark nor a stack
 	$(PYTEST) tests/unit tests/contract
@@ -131,7 +133,7 @@ bench-latency: install build ## seconds from an event to its alert, beside the t
 
 ##@ Build
 install: require ## install all that is needed into this folder, pinned by lock files
-	@$(MAKE) --silent --jobs 3 $(FOUND) && $(MAKE) --silent --jobs 3 $(INSTALLED)
+	@$(MAKE) --silent $(JOBS) $(FOUND) && $(MAKE) --silent $(JOBS) $(INSTALLED)
 build: require build/detector.zip ## build what Terraform deploys: build/detector.zip, build/lambda_alert.zip
 clean: ## stop the local stack, delete what was built and measured (installed tools and Terraform's state stay)
 	@test ! -x $(SHOPSTREAM) || $(SHOPSTREAM) down --home $(BUILD)

@@ -139,8 +139,7 @@ class TestLocal:
         called: list[tuple] = []
         monkeypatch.setattr(steps, "wait_until_delivered", lambda *given: called.append(given))
         monkeypatch.setattr(steps, "curate", lambda *given: called.append(given) or {"raw_rows": 7})
-        monkeypatch.setenv("ENV", "local")
-        assert app.run(["etl", "--from-date", "2026-11-23", "--to-date", "2026-11-24"]) == 0
+        assert app.run(["etl", "--env", "local", "--from-date", "2026-11-23", "--to-date", "2026-11-24"]) == 0
         assert called == [(stack,), (stack, date(2026, 11, 23), date(2026, 11, 24))]
         assert json.loads(capsys.readouterr().out) == {"raw_rows": 7}
 

@@ -202,6 +202,7 @@ def test_a_running_stack_keeps_its_directory_to_itself_until_it_is_stopped(runni
 
 def test_a_stop_ends_the_stacks_own_commands_and_no_other_child(running: Stack) -> None:
     child_of_a_command = "import subprocess, sys; subprocess.run(sys.argv[1:])"
+    handlers = [signal.getsignal(number) for number in STOP_SIGNALS]
     started = []
 
     def run() -> None:
@@ -225,7 +226,7 @@ def test_a_stop_ends_the_stacks_own_commands_and_no_other_child(running: Stack) 
         other.kill()
         other.wait()
         thread.join(20)
-    assert [signal.getsignal(number) for number in STOP_SIGNALS].count(signal.SIG_IGN) == 0
+    assert [signal.getsignal(number) for number in STOP_SIGNALS] == handlers
 
 
 @pytest.fixture

@@ -692,12 +692,13 @@ class TestSimulate:
         code = run(["simulate", str(file(row)), "--env", "local", "--home", str(tmp_path)])
         assert (code == 0, deployed.drained == [deployed.stack]) == (drains, drains)
 
-    def test_environment_comes_from_the_variable_too(
+    def test_a_shells_own_variable_does_not_choose_the_environment(
         self, deployed: Deployed, file, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        """POSIX shells name their startup file in ENV."""
         monkeypatch.setenv("ENV", "local")
         assert run(["simulate", str(file(0)), "--home", str(tmp_path)]) == 0
-        assert deployed.name == "local"
+        assert deployed.name == "dev"
 
     def test_takes_the_options_of_replay(self, deployed: Deployed, stream: Stream, file, tmp_path: Path) -> None:
         options = ["--bursts", "0", "--time", "original", "--limit", "2", "--labels", str(tmp_path / "mine")]
