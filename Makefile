@@ -99,7 +99,8 @@ generate: .venv/installed ## rewrite what is derived from rules and questions: S
 	@$(SHOPSTREAM) generate
 
 ##@ Tests
-test: lint install build ## all tests, two suites at a time
+test: lint install build ## all tests, two suites at a time; each prints its output when it ends
+	@echo "running two test suites at a time; each prints its output when it ends"
 	@$(MAKE) --no-print-directory --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=line) \
 	  test-e2e test-unit test-terraform test-simulator test-detection test-glue test-notebook
 test-unit: .venv/installed ## Python tests that need neither Flink nor Spark nor a stack
