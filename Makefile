@@ -99,10 +99,11 @@ generate: .venv/installed ## rewrite what is derived from rules and questions: S
 	@$(SHOPSTREAM) generate
 
 ##@ Tests
-test: lint install build ## all tests, two suites at a time; each prints its output when it ends
-	@echo "running two test suites at a time; each prints its output when it ends"
+# The end-to-end tests replay at the pace of the clock, so they have the machine to themselves.
+test: lint install build ## all tests; the suites without a stack run two at a time, and print when they end
 	@$(MAKE) --no-print-directory --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=line) \
-	  test-e2e test-unit test-terraform test-simulator test-detection test-glue test-notebook
+	  test-unit test-terraform test-simulator test-detection test-glue test-notebook
+	@$(MAKE) --no-print-directory test-e2e
 test-unit: .venv/installed ## Python tests that need neither Flink nor Spark nor a stack
 	$(PYTEST) tests/unit tests/contract
 test-terraform: install build ## Terraform's own tests, at plan
