@@ -10,16 +10,13 @@ from local_cloud import steps
 from local_cloud.stack import Stack
 
 HOME = Path(__file__).resolve().parents[2] / "build" / "e2e"
-# BUILD of the stack that tests share: `make` finds it in its folder `local`.
+# BUILD of the modules' stack, one after the other: `make` finds it in its folder `local`.
 SHARED = HOME / "shared"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    """Start the stack that test_platform.py and test_platform_disturbances.py share, in this order. Stop it at the end.
-
-    It takes more than a minute to start. What one module leaves behind must not change the results of the other.
-    """
+    """Start a stack for the module, with four shards, and stop it at the end. Starting takes more than a minute."""
     directory = SHARED / "local"
     with suppress(FileNotFoundError):
         Stack.load(directory).stop()  # from a test run that was killed

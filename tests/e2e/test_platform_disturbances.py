@@ -1,7 +1,7 @@
 """The detector is killed, and shards are merged and split while aggregates are sent: nothing is lost.
 
-Where a subtask would read two open shards, the detector stops with an explanation. The stack is that of
-test_platform.py, so each test counts what it adds.
+Where a subtask would read two open shards, the detector stops with an explanation. The tests share a stack, so each
+counts what it adds.
 """
 
 import csv
