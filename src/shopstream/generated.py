@@ -38,7 +38,7 @@ def between_markers(file: Path, part: str, content: str) -> str:
 
 def note(root: Path) -> str:
     """Return the Studio note."""
-    return render_note(sql_folder(root))
+    return render_note(root / "sql" / "studio", sql_folder(root))
 
 
 def rule_table(root: Path) -> str:
