@@ -130,13 +130,13 @@ variable "kinesis_endpoint" {
 }
 
 variable "alert_sink_options" {
-  description = "Options of the detector's Kinesis sink. The flush timeout (ms) is the longest that an alert waits to be sent together with others."
+  description = "Options of the client that writes the detector's alerts. buffer_ms is the longest that an alert waits to be sent together with others."
   type        = map(string)
-  default     = { "sink.flush-buffer.timeout" = "20" }
+  default     = { buffer_ms = "20" }
 }
 
 variable "detection" {
-  description = "Values of the rules that differ from the defaults, such as { burst = { threshold = 8 } }: by rule (or other statement) and parameter. The YAML files of sql/detection describe all parameters."
+  description = "Values of the rules that differ from the defaults, such as { burst = { threshold = 8 } }: by rule (or source, alerts, unjudged) and parameter. The YAML files of sql/detection describe all parameters."
   type        = map(map(number))
   default     = {}
 }
