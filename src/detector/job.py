@@ -9,7 +9,7 @@ differs from the rulebook:
 - group `nobody`: user ids that mean nobody, as the keys' values
 
 The job sets no option of Flink. Managed Flink refuses most options that a job's code sets
-(docs/adr/0013-activity-operators.md).
+(docs/adr/0014-activity-operators.md).
 """
 
 import json
