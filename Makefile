@@ -84,6 +84,7 @@ plan: aws ## show what `make deploy` would change
 	$(TERRAFORM) plan -var-file=env/$(ENV).tfvars $(STATE)
 deploy: aws ## build, zip and apply to AWS (asks before it changes anything)
 	$(TERRAFORM) apply -var-file=env/$(ENV).tfvars $(STATE)
+	@$(SHOPSTREAM) start-detector --env $(ENV)
 destroy: aws ## remove everything from AWS again (asks first)
 	$(TERRAFORM) destroy -var-file=env/$(ENV).tfvars $(STATE)
 aws: .venv/installed

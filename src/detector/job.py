@@ -15,12 +15,9 @@ The job sets no option of Flink. Managed Flink refuses most options that a job's
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from detector.values import Book, Value, fill_in, resolve
-
-if TYPE_CHECKING:  # property groups are also read where there is no Flink
-    from py4j.java_gateway import JavaObject
 
 NAME = "detector"
 
@@ -59,8 +56,8 @@ def windows(book: Book, known: Mapping[str, Mapping[str, Value]], subject: str) 
     return sorted({one["window_s"] for one in own})
 
 
-def build(book: Book, groups: Groups, options: Mapping[str, str], only: Collection[str] = ()) -> "JavaObject":
-    """Return the job with all rules, or `only` some, not started yet: call its `start(name)`.
+def build(book: Book, groups: Groups, options: Mapping[str, str], only: Collection[str] = ()) -> Any:
+    """Return the job (Java) with all rules, or `only` some, not started yet: call its `start(name)`.
 
     `options` are Flink's; none on Managed Flink. Raise ValueError if a property group sets an unknown or invalid value.
     """

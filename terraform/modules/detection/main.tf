@@ -113,6 +113,18 @@ resource "aws_kinesisanalyticsv2_application" "detector" {
       snapshots_enabled = true
     }
 
+    # From the latest snapshot, with all of its state: every operator has an id of its own, and none belongs to a rule. If
+    # state could not be restored, that would be a mistake, which must not go by unseen.
+    run_configuration {
+      application_restore_configuration {
+        application_restore_type = "RESTORE_FROM_LATEST_SNAPSHOT"
+      }
+
+      flink_run_configuration {
+        allow_non_restored_state = false
+      }
+    }
+
     environment_properties {
       dynamic "property_group" {
         for_each = local.property_groups
