@@ -1,7 +1,7 @@
 """Run the rules over files in place of the streams: for the score, and for past events.
 
-The same job and Flink as deployed, in one process on this machine. Nobody is notified. Flink has a Python environment of
-its own, so `launch` starts this module there, as
+The same job and Flink as deployed, in one process on this machine. Nobody is notified. Flink has a Python environment
+of its own, so `launch` starts this module there, as
 
     python -m evaluation.backtest '{"events": FILE, "alerts": FILE, "groups": {"values.burst": {"threshold": "8"}}}'
 """

@@ -20,8 +20,8 @@ NO_CBOR = {"AWS_CBOR_DISABLE": "1", "CBOR_ENABLED": "false"}
 
 # Managed Flink refuses a job whose code sets an option that is not on AWS's list:
 # https://docs.aws.amazon.com/managed-flink/latest/java/programmatic-configuration.html
-# So does this cluster, by Flink's own means. The list here is shorter than AWS's: our job sets no option at all. These are
-# set by Flink: by the submission (the jar, the checkpoints), and by the Table API for itself.
+# So does this cluster, by Flink's own means. The list here is shorter than AWS's: our job sets no option at all. Flink
+# sets these: with the submission (the jar, the checkpoints), and the Table API for itself.
 SET_BY_FLINK = (
     "execution.checkpointing.interval",
     "pipeline.classpaths",
