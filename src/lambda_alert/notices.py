@@ -156,5 +156,6 @@ def _sql_text(text: str) -> str:
 
 def _next_second(instant: str) -> str:
     """Return the first whole second after the instant, as a timestamp of SQL."""
-    at = datetime.fromisoformat(instant).replace(microsecond=0, tzinfo=None) + timedelta(seconds=1)
-    return at.isoformat(" ")
+    second = datetime.fromisoformat(instant).replace(microsecond=0, tzinfo=None)
+    # Python's times end with the year 9999, and an alert about its last second is one, too.
+    return (min(second, datetime(9999, 12, 31, 23, 59, 58)) + timedelta(seconds=1)).isoformat(" ")
