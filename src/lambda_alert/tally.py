@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 
 from lambda_alert.alert import MAX_BIGINT, MalformedAlert, instant, shown
 
-# A word, for some with a field after a colon: `late`, `bad_time:event_time`. Not a closed list, so that a detector that
-# writes a new one can be deployed before this function. It becomes a metric's dimension, so it is short and plain ASCII.
+# A word, for some with a field after a colon: `late`, `bad_time:event_time`. Not a closed list: a detector with a new
+# reason can be deployed before this function. It becomes a metric's dimension, so it is short and in plain ASCII.
 _REASON = re.compile("[a-z0-9_]{1,50}(:[a-z0-9_]{1,50})?")
 
 
