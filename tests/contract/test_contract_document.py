@@ -1,4 +1,4 @@
-"""docs/contract.md tells producers what to send: its examples put good events into stream 1, and no reason is missing."""
+"""docs/contract.md tells producers what to send: its examples put good events into stream 1, and it has every reason."""
 
 import json
 import re
