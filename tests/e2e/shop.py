@@ -17,7 +17,8 @@ SAME_SECOND_BOT, ASTRIDE_BOT, LAST_BOT = "90000000000000000000000001", "Zoë O'B
 DOUBLING_BOT = "700000000004"
 HASTY_SHOPPER, ECHOED_SHOPPER, SEARCHER, CUSTOMER = "500000001", "500000002", "500000003", "500000004"
 # Guests, by their sessions: one without a user id, and two whose shop writes 0 for none.
-GUEST_BOT, HASTY_GUEST, OTHER_HASTY_GUEST = "guest-72d76fde", "guest-3f1c9a52", "guest-a6c1f4e2"
+# The first has a blank that no line breaks at: a notice spells it out.
+GUEST_BOT, HASTY_GUEST, OTHER_HASTY_GUEST = "guest\u00a072d76fde", "guest-3f1c9a52", "guest-a6c1f4e2"
 NOBODY = "0"
 
 PRODUCTS = [
