@@ -2,7 +2,7 @@
 
 Each function has the name of its question, takes events in the columns of `curated_events` and returns the same columns
 and the same order of rows as the SQL. Shares are computed in whole numbers and rounded half up, as the engines do with
-decimals. A visitor is a user, else a session. What nobody did counts for products and revenue only.
+decimals.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,6 @@ from decimal import Decimal
 import polars as pl
 
 MIN_VIEWERS, MIN_BUYERS = 10, 2
-# Casts: polars takes the ids in a CSV file for numbers.
-VISITOR = pl.coalesce("user#" + pl.col("user_id").cast(pl.String), "session#" + pl.col("user_session").cast(pl.String))
 
 
 def unique_visitors_per_day(events: pl.DataFrame, from_date: date, to_date: date, **_: object) -> pl.DataFrame:
@@ -21,7 +19,7 @@ def unique_visitors_per_day(events: pl.DataFrame, from_date: date, to_date: date
     for (day,), group in _between(events, from_date, to_date).group_by(pl.col("event_at").dt.date()):
         buyers = group.filter(event_type="purchase")
         sessions = group["user_session"].drop_nulls()
-        rows.append((day, len(_visitors(group)), sessions.n_unique(), len(_visitors(buyers))))
+        rows.append((day, group["user_id"].n_unique(), sessions.n_unique(), buyers["user_id"].n_unique()))
     return _frame(sorted(rows), ["visit_date", "visitors", "sessions", "buyers"])
 
 
@@ -30,24 +28,24 @@ def carts_not_bought(events: pl.DataFrame, from_date: date, to_date: date, top_n
     steps = {"cart": 0, "remove_from_cart": 1, "purchase": 2}
     in_order = (
         _between(events, from_date, to_date)
-        .filter(pl.col("event_type").is_in(list(steps)) & VISITOR.is_not_null())
-        .with_columns(step=pl.col("event_type").replace_strict(steps), visitor=VISITOR)
+        .filter(pl.col("event_type").is_in(list(steps)))
+        .with_columns(step=pl.col("event_type").replace_strict(steps))
         .sort("event_at", "step", "price")
     )
-    names: dict[str, tuple[set[str], set[str]]] = {}
-    carts: dict[tuple[str, str], dict] = {}
+    names: dict[int, tuple[set[str], set[str]]] = {}
+    carts: dict[tuple[int, int], dict] = {}
     for event in in_order.iter_rows(named=True):
-        key = (event["product_id"], event["visitor"])
+        key = (event["product_id"], event["user_id"])
         if event["event_type"] == "cart":
             carts[key] = {"state": "left_behind", "price": event["price"]}
         elif key in carts and carts[key]["state"] != "bought":
             carts[key]["state"] = "bought" if event["event_type"] == "purchase" else "removed"
     for event in in_order.iter_rows(named=True):
-        if (event["product_id"], event["visitor"]) in carts:
+        if (event["product_id"], event["user_id"]) in carts:
             categories, brands = names.setdefault(event["product_id"], (set(), set()))
             categories |= {event["category_code"]} - {None}
             brands |= {event["brand"]} - {None}
-    products: dict[str, list[dict]] = {}
+    products: dict[int, list[dict]] = {}
     for (product_id, _), cart in carts.items():
         products.setdefault(product_id, []).append(cart)
     rows = []
@@ -84,8 +82,8 @@ def brands_needing_marketing(events: pl.DataFrame, from_date: date, to_date: dat
     branded = _between(events, from_date, to_date).filter(pl.col("brand").is_not_null())
     brands = {}
     for (brand,), group in branded.group_by("brand"):
-        viewers = _visitors(group.filter(event_type="view"))
-        buyers = viewers & _visitors(group.filter(event_type="purchase"))
+        viewers = set(group.filter(event_type="view")["user_id"])
+        buyers = viewers & set(group.filter(event_type="purchase")["user_id"])
         if viewers:
             brands[brand] = (len(viewers), len(buyers))
     shop_viewers = sum(viewers for viewers, _ in brands.values())
@@ -125,10 +123,6 @@ REFERENCES: dict[str, Callable[..., pl.DataFrame]] = {
 }
 
 
-def _visitors(events: pl.DataFrame) -> set[str]:
-    return set(events.select(visitor=VISITOR)["visitor"].drop_nulls())
-
-
 def _between(events: pl.DataFrame, from_date: date, to_date: date) -> pl.DataFrame:
     return events.filter(pl.col("event_at").dt.date().is_between(from_date, to_date))
 
@@ -140,7 +134,7 @@ def _top_categories(events: pl.DataFrame, period: pl.Expr, column: str, top_n: i
         views = group.filter(event_type="view")
         bought = group.filter(event_type="purchase")["price"].to_list()
         if views.height:
-            row = (category, len(_visitors(views)), views.height, len(bought), sum(bought, Decimal("0.00")))
+            row = (category, views["user_id"].n_unique(), views.height, len(bought), sum(bought, Decimal("0.00")))
             periods.setdefault(number, []).append(row)
     rows = []
     for number in sorted(periods):
