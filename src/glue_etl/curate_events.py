@@ -322,10 +322,9 @@ def read_lines(spark: SparkSession, raw_path: str, from_date: date, to_date: dat
     lines = lines.repartition(cores) if len(lines.inputFiles()) < cores else lines
     # Not a cast, which would go through the session's time zone.
     written_at = F.expr("timestamp_ntz '1970-01-01 00:00:00' + interval '0.001' second * written_ms")
-    named = f"regexp_extract(object, r'{DELIVERED_AT}', 1)"
-    named_at = F.expr(
-        f"try_cast(concat(substring({named}, 1, 10), ' ', translate(substring({named}, 12), '-', ':')) as timestamp_ntz)"
-    )
+    name = f"regexp_extract(object, r'{DELIVERED_AT}', 1)"
+    named = f"concat(substring({name}, 1, 10), ' ', translate(substring({name}, 12), '-', ':'))"
+    named_at = F.expr(f"try_cast({named} as timestamp_ntz)")
     return lines.select(
         "value",
         "object",

@@ -20,11 +20,11 @@ NUMBERS = count(1)
 TABLES = ("curated_events", "quarantined_records", "etl_runs")
 
 
-def event(number: int, at: str = "2019-10-01 00:00:00") -> bytes:
+def event(number: int, at: str = "2019-10-01T00:00:00.000Z") -> bytes:
     """Return the wire record of an event that differs from all others by its product."""
     return (
-        f'{{"event_time":"{at} UTC","event_type":"cart","product_id":{number},"category_id":1,"category_code":null,'
-        f'"brand":null,"price":1.50,"user_id":7,"user_session":null,"txn_timestamp":"{at.replace(" ", "T")}.000Z"}}'
+        f'{{"event_time":"{at}","event_type":"cart","product_id":"{number}","category_id":"1","category_code":null,'
+        f'"brand":null,"price":1.50,"user_id":"7","user_session":null,"txn_timestamp":"{at}"}}'
     ).encode()
 
 
@@ -33,11 +33,14 @@ class Lake:
 
     def __init__(self, spark: SparkSession, raw: Path) -> None:
         self.spark, self.raw_path, self.database = spark, f"file:{raw}/", f"lake_{next(NUMBERS)}"
+        self.settings = curate_events.Settings()
 
     def run(self, first: str = MONDAY, last: str | None = None, run_id: str = "r") -> tuple[int, int, int, int]:
         """Run the job. Return the numbers of raw, curated, duplicate and quarantined rows."""
         first_day, last_day = date.fromisoformat(first), date.fromisoformat(last or first)
-        row, self.reasons = curate_events.run(self.spark, self.raw_path, self.database, first_day, last_day, run_id)
+        row, self.reasons = curate_events.run(
+            self.spark, self.raw_path, self.database, first_day, last_day, run_id, self.settings
+        )
         return row["raw_rows"], row["curated_rows"], row["duplicate_rows"], row["quarantined_rows"]
 
     def rows(self, table: str) -> list[dict]:
@@ -60,8 +63,8 @@ def test_every_line_is_in_one_place(lake: Lake, deliver: Callable) -> None:
     assert lake.run(MONDAY, WEDNESDAY, "r1") == (15, 4, 6, 5)
 
     curated = lake.rows("curated_events")
-    assert sorted(row["product_id"] for row in curated) == [1, 2, 3, 4]
-    assert {row["event_id"] for row in curated} == {reference.event_id(event(number)) for number in (1, 2, 3, 4)}
+    assert sorted(row["product_id"] for row in curated) == ["1", "2", "3", "4"]
+    assert {row["event_key"] for row in curated} == {reference.event_key(event(number)) for number in (1, 2, 3, 4)}
     quarantined = {row["record_id"]: row for row in lake.rows("quarantined_records")}
     assert set(quarantined) == {sha256(line).hexdigest() for line in bad}
     oops = quarantined[sha256(b"oops").hexdigest()]
@@ -111,12 +114,12 @@ def test_running_again_and_delivering_again_change_nothing(lake: Lake, deliver: 
 
 
 def test_only_what_is_new_is_added(lake: Lake, deliver: Callable) -> None:
-    deliver(MONDAY, "a", [event(1, "2019-10-01 00:00:00"), event(2, "2019-10-31 23:59:59")])
+    deliver(MONDAY, "a", [event(1, "2019-10-01T00:00:00.000Z"), event(2, "2019-10-31T23:59:59.000Z")])
     assert lake.run(MONDAY) == (2, 2, 0, 0)
     # The stored ones are at both ends of the time range that the merge reads. One is beyond it and must not matter.
-    deliver(TUESDAY, "b", [event(1, "2019-10-01 00:00:00"), event(3, "2019-10-15 12:00:00")])
+    deliver(TUESDAY, "b", [event(1, "2019-10-01T00:00:00.000Z"), event(3, "2019-10-15T12:00:00.000Z")])
     assert lake.run(TUESDAY) == (2, 1, 1, 0)
-    deliver(WEDNESDAY, "c", [event(4, "2018-01-01 00:00:00"), event(2, "2019-10-31 23:59:59")])
+    deliver(WEDNESDAY, "c", [event(4, "2018-01-01T00:00:00.000Z"), event(2, "2019-10-31T23:59:59.000Z")])
     assert lake.run(WEDNESDAY) == (2, 1, 1, 0)
 
 
@@ -141,7 +144,8 @@ def test_a_run_that_died_before_its_record_is_repeated_safely(
 ) -> None:
     deliver(MONDAY, "a", [event(1), event(2), b"oops"])
     with monkeypatch.context() as patch:
-        patch.setattr(curate_events, "events", _raise)
+        insert_new = curate_events.insert_new
+        patch.setattr(curate_events, "insert_new", lambda *g: _raise() if g[2] == "event_key" else insert_new(*g))
         with pytest.raises(OSError, match="died"):
             lake.run(run_id="r1")
     assert [len(lake.rows(table)) for table in TABLES] == [0, 1, 0]
@@ -169,7 +173,7 @@ def test_a_used_run_id_replaces_its_row(lake: Lake, deliver: Callable) -> None:
 def test_a_lost_row_fails_the_run(lake: Lake, deliver: Callable, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     deliver(MONDAY, "a", [event(1), event(2), b"oops", b"ouch"])
     whole = getattr(curate_events, kind)
-    monkeypatch.setattr(curate_events, kind, lambda lines: whole(lines).limit(1))
+    monkeypatch.setattr(curate_events, kind, lambda *given: whole(*given).limit(1))
     with pytest.raises(RuntimeError, match="counts do not add up: 4 raw rows, but"):
         lake.run()
     assert lake.rows("etl_runs") == []
@@ -299,6 +303,9 @@ def _argue(monkeypatch: pytest.MonkeyPatch, lake: Lake, first: str, last: str) -
         "to_date": last,
         "run_id": "r",
         "metric_namespace": "namespace",
+        "nobody_ids": '["0", "a, \\"b\\" é"]',
+        "max_ahead_s": "60",
+        "address_form": "whole",
         "quarantine_metric": "quarantined",
         "metric_region": "eu-central-1",
         "JOB_NAME": "ecomm-curate-events",  # Glue adds it
