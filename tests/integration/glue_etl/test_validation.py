@@ -320,12 +320,12 @@ ADDRESSES = """
     1:0:0:4:5:6:7:8 1::3:4:5:6:7:8 0:0:5:: 1:2:3:4:5:6:7:8:9 1:2:3:4:5:6:7 1::2::3 ::: :1 1: 12345::
     ::ffff:192.0.2.1 64:ff9b::192.0.2.33 1:2:3:4:5:6:192.0.2.1 1:2:3:4:5:6:7:192.0.2.1 ::ffff:192.0.2.256
     fe80::1%eth0 localhost unknown [::1] 1:2:3:4:5:6:7::8 1:2:3:4:5:6::8 ::1:2:3:4:5:6:7:8 0:0:0:: 0::0:7
-""".split()
+"""
 
 
 def test_addresses_are_truncated_to_their_network(spark: SparkSession) -> None:
     chance = random.Random(6)
-    addresses = [*ADDRESSES, " 1.2.3.4", "1.2.3.4 "] + [str(IPv4Address(chance.getrandbits(32))) for _ in range(200)]
+    addresses = [*ADDRESSES.split(), " 1.2.3.4", "1.2.3.4 "] + [str(IPv4Address(chance.getrandbits(32))) for _ in range(200)]
     for _ in range(300):
         address = IPv6Address(chance.getrandbits(128) & chance.choice([-1, chance.getrandbits(128) & (0xFFFF << 64)]))
         addresses += [str(address), address.exploded]
