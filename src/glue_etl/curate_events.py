@@ -121,10 +121,11 @@ ETL_RUNS = {
 CONTROL = r"[\x00-\x1f\x7f]"
 # The longest id, in characters (Unicode code points).
 LONGEST_ID = 128
-# Date and time of day, then the groups: fraction, and the offset's sign, hours and minutes.
+# Date and time of day, then the groups: fraction, and the offset's sign, hours and minutes. No time
+# zone is further than 18 hours from UTC.
 TIME = (
     r"\A\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.(\d{1,9}))?"
-    r"(?:Z| UTC|([+-])([01]\d|2[0-3])(?::?([0-5]\d))?)\z"
+    r"(?:Z| UTC|([+-])(0\d|1[0-8])(?::?([0-5]\d))?)\z"
 )
 
 # Spark's parser accepts these by default. No other JSON parser does.
@@ -659,7 +660,10 @@ def judge_repeats(spark: SparkSession, curated: str, rows: DataFrame, settings: 
         rows.withColumn("content", content(settings))
         .join(stored, "event_key", "left")
         .withColumn("is_same", F.col("content") == F.coalesce("stored_content", arrived_first))
-        .withColumn("rank", F.row_number().over(of_key.orderBy(F.desc("is_same"), "received_at", "other_fields")))
+        .withColumn(
+            "rank",
+            F.row_number().over(of_key.orderBy(F.desc("is_same"), "received_at", F.desc_nulls_last("other_fields"))),
+        )
         .withColumn("copies", F.sum(F.when(F.col("is_same"), F.col("copies"))).over(of_key))
     )
 

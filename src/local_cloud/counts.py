@@ -147,7 +147,7 @@ def lake(engine: Engine) -> dict[str, int]:
 
 def missing(engine: Engine, ledger: Path) -> int:
     """Return how many of the events that were sent, according to the sender's ledger, are in no table."""
-    sent = set(ledger.read_text().split())
+    sent = set(filter(None, ledger.read_text().split("\n")))  # an id may hold blanks
     sent.difference_update(row[0] for row in engine.query("select event_key from curated_events", [])[1])
     for (text,) in engine.query("select record from quarantined_records", [])[1]:
         try:

@@ -15,7 +15,7 @@ FIELDS = {field["name"]: field for field in CONTRACT}
 IDS = [name for name, field in FIELDS.items() if field["unit"] == "id"]
 TIMES = {"event_time": "event_at", "txn_timestamp": "txn_at"}
 TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d{1,9})?(?:Z| UTC|([+-])([01]\d|2[0-3]):?([0-5]\d)?)(?<!:)", re.ASCII
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d{1,9})?(?:Z| UTC|([+-])(0\d|1[0-8]):?([0-5]\d)?)(?<!:)", re.ASCII
 )
 EPOCH = datetime(1970, 1, 1)
 

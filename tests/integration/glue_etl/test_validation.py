@@ -182,7 +182,7 @@ BAD = {
     "30 February with an offset": (wire(event_time="2019-02-30T00:00:00+02:00"), "bad_time:event_time"),
     "hour 24": (wire(event_time="2019-10-01T24:00:00.000Z"), "bad_time:event_time"),
     "hour 24 with an offset": (wire(event_time="2019-10-01T24:00:00+01:00"), "bad_time:event_time"),
-    "offset of a day": (wire(event_time="2019-10-01T12:00:00+24:00"), "bad_time:event_time"),
+    "offset beyond all time zones": (wire(event_time="2019-10-01T12:00:00+19:00"), "bad_time:event_time"),
     "a colon without minutes": (wire(event_time="2019-10-01T12:00:00+02:"), "bad_time:event_time"),
     "no seconds": (wire(txn_timestamp="2019-10-01T00:00Z"), "bad_time:txn_timestamp"),
     "no Z": (wire(txn_timestamp="2019-10-01T00:00:00.000"), "bad_time:txn_timestamp"),
@@ -325,7 +325,9 @@ ADDRESSES = """
 
 def test_addresses_are_truncated_to_their_network(spark: SparkSession) -> None:
     chance = random.Random(6)
-    addresses = [*ADDRESSES.split(), " 1.2.3.4", "1.2.3.4 "] + [str(IPv4Address(chance.getrandbits(32))) for _ in range(200)]
+    addresses = [*ADDRESSES.split(), " 1.2.3.4", "1.2.3.4 "] + [
+        str(IPv4Address(chance.getrandbits(32))) for _ in range(200)
+    ]
     for _ in range(300):
         address = IPv6Address(chance.getrandbits(128) & chance.choice([-1, chance.getrandbits(128) & (0xFFFF << 64)]))
         addresses += [str(address), address.exploded]
