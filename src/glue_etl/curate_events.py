@@ -694,6 +694,9 @@ def insert_new(spark: SparkSession, table: str, key: str, rows: DataFrame, in_ra
 
     `in_range` is a condition on `stored` rows that holds for each of the new rows: the merge reads only what meets it.
     """
+    # A later version of this job may have added columns.
+    columns = spark.table(table).columns
+    rows = rows.withColumns({name: F.lit(None) for name in columns if name not in rows.columns})
     rows.persist().createOrReplaceTempView("new")
     repeated = rows.agg(F.sum(F.col("copies") - 1)).first()[0]
     stored = rows.join(spark.table(table).alias("stored").where(in_range), key, how="left_semi").count()
