@@ -1,4 +1,4 @@
-"""Who acts in an event: the subject that an alert about it names."""
+"""Who acts in an event: the subject that an alert about it names. The events may be decoded records of any shop."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ NOBODY_IDS = frozenset({"0", "-1", "guest", "anonymous", "null", "undefined"})
 
 
 def actor_of(event: Mapping[str, Any]) -> str | None:
-    """Return `user#<id>`, else `session#<id>`, of an event or a decoded record; None if it names neither."""
+    """Return `user#<id>`, else `session#<id>`; None if the event names neither."""
     user_id, session = _id(event.get("user_id")), _id(event.get("user_session"))
     if user_id and user_id not in NOBODY_IDS:
         return f"{USER}{user_id}"
@@ -20,6 +20,11 @@ def actor_of(event: Mapping[str, Any]) -> str | None:
 def subject_of(name: str) -> str:
     """Return the subject as in alerts. A name without a known kind is a user's id."""
     return name if name == SITE or name.startswith((USER, SESSION, PRODUCT)) else f"{USER}{name}"
+
+
+def buys(event: Mapping[str, Any]) -> bool:
+    """Return whether the event is a purchase."""
+    return str(event.get("event_type")).strip().lower() == "purchase"
 
 
 def _id(value: object) -> str | None:

@@ -21,7 +21,7 @@ from tabulate import tabulate
 
 from detector.job import Groups
 from evaluation import backtest
-from evaluation.actors import actor_of
+from evaluation.actors import actor_of, buys
 from lambda_alert.alert import parse
 from lambda_alert.incidents import Incidents
 from simulator.options import ReplayOptions
@@ -196,11 +196,11 @@ def flagged(alerts: Iterable[dict], records: Path) -> list[dict[str, Any]]:
     buyers = set()
     with records.open("rb") as lines:
         for line in lines:
-            if b'"purchase"' in line:
+            if b"purchase" in line.lower():
                 # The raw bucket holds whatever was sent, also records that are no events.
-                with suppress(ValueError, TypeError, KeyError):
+                with suppress(ValueError, AttributeError):
                     event = json.loads(line)
-                    if event["event_type"] == "purchase" and (actor := actor_of(event)) in subjects:
+                    if buys(event) and (actor := actor_of(event)) in subjects:
                         buyers.add(actor)
     return [
         {

@@ -18,7 +18,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from evaluation.actors import PEOPLE, actor_of, subject_of
+from evaluation.actors import PEOPLE, actor_of, buys, subject_of
 from evaluation.backtest import launch
 from evaluation.history import from_data
 from evaluation.lab import survey
@@ -67,8 +67,8 @@ class Alert:
 class Truth:
     """The ground truth: who attacks and who does not.
 
-    They are subjects: users, and guests by their sessions. `helpers`: who takes part in distributed attacks. `controls`:
-    shoppers who look like attackers. `actors`: everybody.
+    All are subjects: users, and guests by their sessions. `helpers`: who takes part in distributed attacks.
+    `controls`: shoppers who look like attackers. `actors`: everybody.
     """
 
     attackers: list[LabelledAttacker]
@@ -195,7 +195,7 @@ def run(traffic: Sequence[str], truth: Truth, folder: Path) -> dict[str, Any]:
             event = json.loads(line)
             if actor := actor_of(event):
                 truth.actors.add(actor)
-                if event["event_type"] == "purchase":
+                if buys(event):
                     truth.buyers.add(actor)
     attackers = truth.helpers | {attacker.subject for attacker in truth.attackers}
     ours = alerts_of(records, folder / "alerts.jsonl")

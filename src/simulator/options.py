@@ -37,7 +37,8 @@ class TrafficOptions:
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             lowest, highest = (0, 0.5) if name.endswith("share") else (1, 86_400)
-            highest = 1 if name == "guest_share" else highest
+            if name == "guest_share":
+                highest = 1
             if not lowest <= value <= highest:
                 raise ValueError(f"{name} {value} is not allowed; give one from {lowest} to {highest}")
         if self.late_s <= self.unsorted_s:

@@ -101,10 +101,10 @@ class Malformed:
 class Source:
     """The rows of one or more inputs, in the order of their first events.
 
-    Inputs are paths, folders, globs, s3:// objects or prefixes. A file without a header has the nine columns of the data
-    set. One line is one row: no field of the contract may hold a line break, so a stray quote spoils only its own row.
-    After a pass `rows` is the number of rows read, without headers; `damage` says which file could not be read to its
-    end and why, if any.
+    Inputs are paths, folders, globs, s3:// objects or prefixes. A file without a header has the data set's columns. One
+    line is one row: no field of the contract may hold a line break, so a stray quote spoils only its own row. After a
+    pass `rows` is the number of rows read, without headers; `damage` says which file could not be read to its end and
+    why, if any.
     """
 
     def __init__(
