@@ -801,15 +801,24 @@ class TestAggregator:
         assert len(sizes) > 1
         assert max(sizes) <= MAX_AGGREGATE_BYTES
 
+    @pytest.mark.parametrize("letter", ["é", "😀"])
+    def test_nor_with_the_longest_keys(self, letter: str) -> None:
+        data = [b"x" * 300] * 600
+        keys = [f"{letter * 120}{number:08}" for number in range(len(data))]
+        records = Aggregator(shards_of(0)).pack(data, keys)
+        sizes = [len(b64decode(json.loads(one)["Data"])) for one in records.entries]
+        assert len(sizes) > 1
+        assert max(sizes) <= MAX_AGGREGATE_BYTES
+
 
 class TestSinks:
-    def test_stream_sink_tells_the_writer_each_events_id(self) -> None:
-        from simulator.traffic.event import event_id
+    def test_stream_sink_tells_the_writer_each_events_key(self) -> None:
+        from simulator.traffic.event import event_key
 
-        event = {"event_time": "2019-10-01 00:00:00 UTC", "price": 1, "txn_timestamp": "2019-10-01T00:00:00.000Z"}
+        event = {"event_time": "2019-10-01T00:00:00.000Z", "event_type": "view", "price": 1}
         ledger = Ledger(FakeStream())
-        StreamSink(ledger.writer, with_event_ids=True).put(pl.Series([json.dumps(event)]), pl.Series(["7"]))
-        assert ledger.tags == [event_id(event)]
+        StreamSink(ledger.writer, with_event_keys=True).put(pl.Series([json.dumps(event)]), pl.Series(["7"]))
+        assert ledger.tags == [event_key(event)]
 
     def test_aggregating_sink_looks_for_new_shards_after_10_s(self) -> None:
         now, shards, looked = [0.0], shards_of(0), []

@@ -427,8 +427,8 @@ class _File:
 
 
 HEADER_ALLOWED = (
-    f"a header names each column once, {' and '.join(REQUIRED)} among them, and allowed are {','.join(FIELDS)}; "
-    f"a file without a header has {','.join(COLUMNS)}"
+    f"a header names each column once, {' and '.join(REQUIRED)} among them; allowed are {','.join(FIELDS)}; "
+    f"a file without a header has the first {len(COLUMNS)} of them"
 )
 
 
