@@ -28,8 +28,8 @@ from shopstream.commands import traffic
 from simulator.options import TrafficOptions
 from simulator.sending import replay
 from simulator.traffic.event import COLUMNS, event_key, event_time_at, second_of
-from simulator.traffic.source import HEADER_ALLOWED
 from simulator.traffic.generate import LookAlike
+from simulator.traffic.source import HEADER_ALLOWED
 
 ROOT = Path(__file__).parents[2]
 SRC = ROOT / "src"
@@ -868,7 +868,7 @@ class TestMadeTraffic:
 
     def test_options_of_made_traffic_are_the_same_for_both_commands(self, monkeypatch: pytest.MonkeyPatch) -> None:
         given = ["--duplicates", "0.1", "--unsorted", "0.2", "--late", "0.3", "--checkout-items", "9"]
-        given += ["--tabs", "7", "--burst-limit", "8"]
+        given += ["--tabs", "7", "--burst-limit", "8", "--guest-share", "0.4"]
         seen: list[TrafficOptions] = []
 
         def look_alike(rate: float, seed: int, start: int, chosen: TrafficOptions, limit: int | None) -> Any:
@@ -880,7 +880,13 @@ class TestMadeTraffic:
         assert run(["replay", "--look-alike", "5000", "--limit", "5", "--dry-run", *given]) == 0
         assert run(["look-alike", "a.csv", *given]) == 0
         chosen = TrafficOptions(
-            duplicate_share=0.1, unsorted_share=0.2, late_share=0.3, checkout_items=9, tabs=7, burst_limit=8
+            duplicate_share=0.1,
+            unsorted_share=0.2,
+            late_share=0.3,
+            guest_share=0.4,
+            checkout_items=9,
+            tabs=7,
+            burst_limit=8,
         )
         assert seen == [chosen, chosen]
 
