@@ -18,7 +18,10 @@ PYTHON_TYPES = {"string": str, "bigint": int, "decimal(12,2)": Decimal}
 TIME = "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'"
 TIME_PATTERN, TIME_FORM = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "%Y-%m-%dT%H:%M:%S.%fZ"
 # The times that an event may have on its way in: with an offset, a fraction or none, or as the data set writes them.
-EVENT_TIME_PATTERN = r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]{1,9})?(?:Z| UTC|[+-][0-9]{2}(?::?[0-9]{2})?)"
+EVENT_TIME_PATTERN = (
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]{1,9})?"
+    r"(?:Z| UTC|[+-][0-9]{2}(?::?[0-9]{2})?)"
+)
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MAX_ID_CHARACTERS = 128
 
@@ -77,7 +80,7 @@ class Digits(str):
 
 
 def reason(record: str, fields: list[dict[str, Any]]) -> str | None:
-    """Return why a record is no event by contracts/event.json: the first reason of the first bad field, None if good."""
+    """Return why a record is no event: the first reason of the first bad field; None of a good one."""
     try:
         pairs = json.loads(
             record, parse_int=Digits, parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=Object
