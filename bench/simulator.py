@@ -2,9 +2,11 @@
 
 `PYTHONPATH=src .venv/bin/python bench/simulator.py` writes build/bench/simulator.json and prints it as tables:
 
-- stages: one core, one process each, over two million events. `read_and_encode` is a dry run. `aggregate` also packs
-  the events in the KPL format. The `request` stages also make, sign and serialise each PutRecords request with boto3;
-  only the socket is missing. `read_and_encode_2_gb` shows the memory that a large file takes.
+- stages: one core, one process each, over two million events. `read_and_encode` is a dry run of the data set's nine
+  columns, `read_and_encode_all_fields` one of a file with a column for each field, in another order, and quoted texts.
+  `aggregate` also packs the events in the KPL format. The `request` stages also make, sign and serialise each
+  PutRecords request with boto3; only the socket is missing. `read_and_encode_2_gb` shows the memory that a large file
+  takes.
 - clients: the same events to one emulator, each client in a process of its own that reads the file itself.
   `tutorial_loop` sends one put_record at a time with `json.dumps`, as the tutorial does (without its sleep).
   `boto3_batches` is a plain loop of PutRecords. aiokpl is a library that does what the KPL does. These three use `csv`
@@ -45,6 +47,7 @@ LARGE_BYTES = 2_000_000_000
 UNIT_BYTES = 25 * 1024
 TUTORIAL_EVENTS = 4_000
 BATCH = 500
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S UTC"
 PACE_SPEED, PACE_RATE, PACE_S = 60, 500, 20
 
 Result = dict[str, Any]
@@ -223,15 +226,15 @@ def pacing(file: str, stream: str) -> Result:
     from simulator.options import ReplayOptions
     from simulator.run import replay
     from simulator.sending.pace import Pacer
-    from simulator.traffic.event import second_of
+    from simulator.traffic.event import ms_of
 
     pacers: list[Pacer] = []
     sent: list[tuple[float, bytes]] = []
     begin, send = Pacer.begin, URLLib3Session.send
 
-    def remembered(self: Pacer, first_second: int) -> None:
+    def remembered(self: Pacer, first_ms: int) -> None:
         pacers.append(self)
-        begin(self, first_second)
+        begin(self, first_ms)
 
     def noted(self: Any, request: Any) -> Any:
         sent.append((time.monotonic(), request.body))
@@ -240,10 +243,9 @@ def pacing(file: str, stream: str) -> Result:
     Pacer.begin, URLLib3Session.send = remembered, noted
     with _measured() as result:
         assert replay(ReplayOptions(data=[file], stream=stream, speed=PACE_SPEED)).exit_code == 0
-    started, first_second = pacers[0].started, pacers[0].first_second
+    started, first_ms = pacers[0].started, pacers[0].first_ms
     off_ms = sorted(
-        abs(at - started - (second_of(json.loads(b64decode(entry["Data"]))["event_time"]) - first_second) / PACE_SPEED)
-        * 1000
+        abs((at - started) * 1000 - (ms_of(json.loads(b64decode(entry["Data"]))["event_time"]) - first_ms) / PACE_SPEED)
         for at, body in sent
         for entry in json.loads(body)["Records"]
     )
@@ -292,23 +294,39 @@ def make_file(path: Path, copies: int = 0, until_bytes: int = 0) -> None:
 
     from simulator.options import DEFAULT_START
     from simulator.traffic.generate import write
-    from simulator.traffic.source import TIME_FORMAT
 
     base = path.with_name("base.csv")
     write(base, BASE_EVENTS, hours=3, seed=1, start=DEFAULT_START)
     rows = pl.read_csv(base, infer_schema=False)
-    at = rows["event_time"].str.to_datetime(f"{TIME_FORMAT} UTC")
+    at = rows["event_time"].str.to_datetime(TIME_FORMAT)
     length = at.max() - at.min()
     with path.open("wb") as file:
         copy = 0
         while copy < copies or file.tell() < until_bytes:
             later = at + copy * length
             user = pl.col("user_id").cast(pl.Int64) + copy * 1_000_000
-            shifted = rows.with_columns(
-                event_time=later.dt.to_string(f"{TIME_FORMAT} UTC"), user_id=user.cast(pl.String)
-            )
+            shifted = rows.with_columns(event_time=later.dt.to_string(TIME_FORMAT), user_id=user.cast(pl.String))
             shifted.write_csv(file, include_header=copy == 0)
             copy += 1
+
+
+def make_file_of_all_fields(path: Path, nine_columns: Path) -> None:
+    """Write the same events with a value for each field, the columns in another order, and times as ISO 8601."""
+    import polars as pl
+
+    number, agent = pl.int_range(pl.len()), "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)"
+    rows = pl.scan_csv(nine_columns, infer_schema=False).with_columns(
+        event_time=pl.col("event_time").str.to_datetime(TIME_FORMAT).dt.to_string("%Y-%m-%dT%H:%M:%S.250Z"),
+        event_id=pl.format("evt-{}", number),
+        order_id=pl.when(pl.col("event_type") == "purchase").then(pl.format("{}", number)),
+        quantity=pl.when(pl.col("event_type") == "purchase").then(1 + number % 3),
+        currency=pl.lit("EUR"),
+        client_ip=pl.format("192.0.2.{}", number % 256),
+        user_agent=pl.format(f"{agent} Chrome/{{}}.0", 100 + number % 30),
+        page_url=pl.format("https://shop.example/p/{}?ref=list", "product_id"),
+        referrer=pl.lit("https://search.example/"),
+    )
+    rows.select(*rows.collect_schema().names()[::-1]).sink_csv(path)
 
 
 def make_paced_file(path: Path) -> None:
@@ -326,8 +344,13 @@ def make_paced_file(path: Path) -> None:
 def stages(folder: Path) -> Result:
     file = folder / "stages.csv"
     make_file(file, copies=STAGE_COPIES)
-    names = ("read_and_encode", "aggregate", "request", "request_aggregated")
-    results = {name: measure("stage", name, file, POLARS_MAX_THREADS="1") for name in names}
+    whole = folder / "all_fields.csv"
+    make_file_of_all_fields(whole, file)
+    results = {
+        name: measure("stage", name, whole if name.endswith("all_fields") else file, POLARS_MAX_THREADS="1")
+        for name in ("read_and_encode", "read_and_encode_all_fields", "aggregate", "request", "request_aggregated")
+    }
+    whole.unlink()
     large = folder / "large.csv"
     try:
         make_file(large, until_bytes=LARGE_BYTES)

@@ -5,6 +5,11 @@ from evaluation.lab import AttackPlan, Lab, Step
 PAUSE_S = 15  # between two of their actions: longer than the longest window of seconds
 CHECKOUT_ITEMS = 12  # bought at once
 ECHOES = 6  # deliveries of each event
+EMPTIED_ITEMS = 8  # removed at once
+REORDERED_ITEMS = 7
+REMOVED_ITEMS = 4  # one after the other, each recorded twice
+TRIED_ITEMS, TRIED_S = 20, 600  # put into the cart in so long
+GUESTS = 30  # at the same time
 
 
 def plan_five_tabs(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan:
@@ -33,4 +38,78 @@ def plan_echo(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan:
     return AttackPlan(plan.subject, [step for step in plan.steps for _ in range(ECHOES)])
 
 
-CONTROLS = {"five_tabs": plan_five_tabs, "big_checkout": plan_big_checkout, "echo": plan_echo}
+def plan_emptied_cart(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan:
+    """Fill a cart slowly and empty it in one second."""
+    start = lab.start(number, of, (EMPTIED_ITEMS + 1) * PAUSE_S)
+    user_id, session = lab.new_user(), lab.new_session()
+    products = list(lab.products(EMPTIED_ITEMS))
+    emptied_at = start + EMPTIED_ITEMS * PAUSE_S
+    steps = [Step(start + place * PAUSE_S, user_id, session, product, "cart") for place, product in enumerate(products)]
+    steps += [Step(emptied_at, user_id, session, product, "remove_from_cart") for product in products]
+    return AttackPlan(f"user#{user_id}", steps)
+
+
+def plan_reorder(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan:
+    """Put the products of an earlier order into the cart in one second, and buy them in another one soon after."""
+    start = lab.start(number, of, 2 * PAUSE_S)
+    user_id, session = lab.new_user(), lab.new_session()
+    products = list(lab.products(REORDERED_ITEMS))
+    bought_at = start + lab.random.randint(5, PAUSE_S)
+    steps = [Step(start, user_id, session, product, "cart") for product in products]
+    steps += [Step(bought_at, user_id, session, product, "purchase") for product in products]
+    return AttackPlan(f"user#{user_id}", steps)
+
+
+def plan_double_removals(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan:
+    """Remove products within ten seconds. The server records each removal again, one or two seconds later."""
+    start = lab.start(number, of, (REMOVED_ITEMS + 2) * PAUSE_S)
+    user_id, session = lab.new_user(), lab.new_session()
+    products = list(lab.products(REMOVED_ITEMS))
+    removed_at = start + REMOVED_ITEMS * PAUSE_S
+    steps = [Step(start + place * PAUSE_S, user_id, session, product, "cart") for place, product in enumerate(products)]
+    for place, product in enumerate(products):
+        first = removed_at + 2 * place
+        again = first + 1 + place % 2
+        steps += [Step(second, user_id, session, product, "remove_from_cart") for second in (first, again)]
+    return AttackPlan(f"user#{user_id}", steps)
+
+
+def plan_changed_mind(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan:
+    """Put many products into the cart within ten minutes, and soon remove two of each three again."""
+    start = lab.start(number, of, TRIED_S)
+    user_id, session = lab.new_user(), lab.new_session()
+    pause = TRIED_S // TRIED_ITEMS
+    steps = []
+    for place, product in enumerate(lab.products(TRIED_ITEMS)):
+        put_at = start + place * pause
+        steps.append(Step(put_at, user_id, session, product, "cart"))
+        if place % 3:
+            steps.append(Step(put_at + pause // 2, user_id, session, product, "remove_from_cart"))
+    return AttackPlan(f"user#{user_id}", steps)
+
+
+def plan_guests(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan:
+    """Let many guests do little in the same seconds: two views and a cart, each guest in a session of its own.
+
+    Judged as one, they would be a burst, a scraper, a hoarder and a rotator of sessions.
+    """
+    start = lab.start(number, of, 3 * PAUSE_S)
+    sessions = [lab.new_session() for _ in range(GUESTS)]
+    doings = [(pause, kind, session) for pause, kind in enumerate(("view", "view", "cart")) for session in sessions]
+    steps = [
+        Step(start + pause * PAUSE_S, None, session, product, kind)
+        for (pause, kind, session), product in zip(doings, lab.products(len(doings)), strict=True)
+    ]
+    return AttackPlan(steps[0].actor, steps)
+
+
+CONTROLS = {
+    "five_tabs": plan_five_tabs,
+    "big_checkout": plan_big_checkout,
+    "echo": plan_echo,
+    "emptied_cart": plan_emptied_cart,
+    "reorder": plan_reorder,
+    "double_removals": plan_double_removals,
+    "changed_mind": plan_changed_mind,
+    "guests": plan_guests,
+}

@@ -21,19 +21,21 @@ from tabulate import tabulate
 
 from detector.job import Groups
 from evaluation import backtest
+from evaluation.actors import actor_of, buys
 from lambda_alert.alert import parse
 from lambda_alert.incidents import Incidents
 from simulator.options import ReplayOptions
 from simulator.sending.replay import Plan, Replay
 from simulator.sending.sinks import FileSink
+from simulator.traffic.event import at_ms, wire_time
 from simulator.traffic.source import Source, SourceError
 
 # What is read before and after the days too, because an attack may begin before or end after them: as long as the rules
 # keep state (the job's option table.exec.state.ttl), and longer than Firehose buffers.
 MARGIN = timedelta(hours=1)
-# The time of a wire record, by the second, as the rules count it, and by the hour.
-TIME = re.compile(rb'"txn_timestamp"\s*:\s*"((\d{4}-\d\d-\d\dT\d\d):\d\d:\d\d)')
-SECOND = len("2019-10-01T00:00:00")
+# The time of most wire records: UTC, with milliseconds or without.
+TIME = re.compile(rb'"txn_timestamp"\s*:\s*"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?)Z"')
+HOUR, SECOND = len("2019-10-01T00"), len("2019-10-01T00:00:00")
 # An object's name says when its oldest record arrived: https://docs.aws.amazon.com/firehose/latest/dev/s3-object-name.html
 ARRIVAL = re.compile(r"-(\d{4}(?:-\d\d){5})-[^/]*$")
 
@@ -90,7 +92,7 @@ def from_bucket(s3: Any, bucket: str, days: Sequence[date], records: Path) -> li
     hour, on disk: a busy day need not fit into memory. Return the seconds, as `2019-10-01T00:00:00`, of what arrived on
     the days themselves. Raise HistoryError if nothing did.
     """
-    seconds: set[bytes] = set()
+    seconds: set[str] = set()
     arrived = False
     with TemporaryDirectory(dir=records.parent) as name:
         hours = Path(name)
@@ -99,10 +101,10 @@ def from_bucket(s3: Any, bucket: str, days: Sequence[date], records: Path) -> li
             arrived |= on_the_days and bool(lines)
             by_hour: dict[str, list[bytes]] = defaultdict(list)
             for line in lines:
-                time = TIME.search(line)
-                by_hour[time[2].decode() if time else "without"].append(line)  # letters: after all hours
+                time = _time(line)
+                by_hour[time[:HOUR] or "without"].append(line)  # letters: after all hours
                 if time and on_the_days:
-                    seconds.add(time[1])
+                    seconds.add(time[:SECOND])
             for hour, ones in by_hour.items():
                 with (hours / hour).open("ab") as part:
                     part.writelines(line + b"\n" for line in ones)
@@ -112,14 +114,19 @@ def from_bucket(s3: Any, bucket: str, days: Sequence[date], records: Path) -> li
             )
         with records.open("wb") as file:
             for path in sorted(hours.iterdir()):
-                in_order = sorted(path.read_bytes().splitlines(keepends=True), key=_second)
+                in_order = sorted(path.read_bytes().splitlines(keepends=True), key=_time)
                 file.writelines(in_order)
-    return sorted(second.decode() for second in seconds)
+    return sorted(seconds)
 
 
-def _second(line: bytes) -> bytes:
-    time = TIME.search(line)
-    return time[1] if time else b""
+def _time(line: bytes) -> str:
+    """Return the pipeline's time of a wire record, UTC, as `2019-10-01T00:00:00.000`; empty if it has none."""
+    if time := TIME.search(line):
+        return time[1].decode()
+    # The raw bucket holds whatever was sent, also records that are no events.
+    with suppress(ValueError, TypeError, KeyError, AttributeError):
+        return wire_time(at_ms(json.loads(line))).removesuffix("Z")
+    return ""
 
 
 def _objects(s3: Any, bucket: str, days: Sequence[date]) -> Iterator[tuple[str, bool]]:
@@ -189,12 +196,12 @@ def flagged(alerts: Iterable[dict], records: Path) -> list[dict[str, Any]]:
     buyers = set()
     with records.open("rb") as lines:
         for line in lines:
-            if b'"purchase"' in line:
+            if b"purchase" in line.lower():
                 # The raw bucket holds whatever was sent, also records that are no events.
-                with suppress(ValueError, TypeError, KeyError):
+                with suppress(ValueError, AttributeError):
                     event = json.loads(line)
-                    if event["event_type"] == "purchase" and (subject := f"user#{event['user_id']}") in subjects:
-                        buyers.add(subject)
+                    if buys(event) and (actor := actor_of(event)) in subjects:
+                        buyers.add(actor)
     return [
         {
             "subject": subject,

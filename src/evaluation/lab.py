@@ -5,6 +5,7 @@ were tuned. An attack lasts one window of its rule, the shortest time that the r
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,10 +13,13 @@ from itertools import count, islice
 from random import Random
 from uuid import UUID
 
-from simulator.traffic.event import MAX_ID, Event, second_of
+from evaluation.actors import SESSION, USER
+from simulator.traffic.event import PRODUCT_FIELDS, Event, at_ms
 from simulator.traffic.source import Source
 
 FIRST_USER_ID = 900_000_000_000  # far above the data set's, so that people recognise an attacker
+ATTACKER_ID = re.compile("9[0-9]{11}")
+UNKNOWN_PRODUCT_ID = 2**63 - 1  # of a product that is not in the traffic: this number, or one below it
 PRODUCTS = 5_000  # of the traffic, from which attackers choose
 SLICE_S = 10  # length of the slices in which the traffic's own events are counted
 USUAL_S = 600  # time before an attack over which the traffic's usual rate is measured
@@ -40,20 +44,25 @@ class Survey:
 
     first: int
     last: int
-    products: list[Event]
+    products: list[Event]  # each once, with what an event says about it
     slices: Counter[int]  # events by second // SLICE_S
-    attacker_ids: set[int]  # users of the traffic whose id could be an attacker's
+    attacker_ids: set[str]  # users of the traffic whose id could be an attacker's
 
 
 @dataclass(frozen=True)
 class Step:
-    """One event of an attacker."""
+    """One event of an attacker. A guest has no user id."""
 
     second: int
-    user_id: int
+    user_id: str | None
     session: str
     product: Event
     event_type: str = "view"
+
+    @property
+    def actor(self) -> str:
+        """Who acts, as a subject."""
+        return f"{SESSION}{self.session}" if self.user_id is None else f"{USER}{self.user_id}"
 
 
 @dataclass(frozen=True)
@@ -70,33 +79,37 @@ def survey(source: Source, random: Random) -> Survey:
     slices: Counter[int] = Counter()
     products: list[Event] = []
     attacker_ids = set()
-    for number, event in enumerate(source.events()):
-        second = second_of(event["event_time"])
+    with_product = 0
+    for event in source.events():
+        second = at_ms(event) // 1000
         first, last = min(first, second), max(last, second)
         slices[second // SLICE_S] += 1
+        if event["user_id"] and ATTACKER_ID.fullmatch(event["user_id"]):
+            attacker_ids.add(event["user_id"])
+        if not event["product_id"]:
+            continue
+        with_product += 1
         # A sample of fixed size, each event as likely as any other.
         if len(products) < PRODUCTS:
             products.append(event)
-        elif (place := random.randrange(number + 1)) < PRODUCTS:
+        elif (place := random.randrange(with_product)) < PRODUCTS:
             products[place] = event
-        if event["user_id"] >= FIRST_USER_ID:
-            attacker_ids.add(event["user_id"])
     if not products:
-        raise ScenarioError("no valid row to hide attackers among: give a file with events")
-    different = {event["product_id"]: event for event in products}
+        raise ScenarioError("no valid row with a product to hide attackers among: give a file with events")
+    different = {event["product_id"]: {name: event.get(name) for name in PRODUCT_FIELDS} for event in products}
     return Survey(int(first), int(last), list(different.values()), slices, attacker_ids)
 
 
 class Lab:
     """The tools with which one scenario plans its attackers. `limits` are the rules' by name."""
 
-    def __init__(self, survey: Survey, limits: Mapping[str, Limit], random: Random, user_ids: Iterator[int]) -> None:
+    def __init__(self, survey: Survey, limits: Mapping[str, Limit], random: Random, user_ids: Iterator[str]) -> None:
         self.survey = survey
         self.limits = limits
         self.random = random
         self._user_ids = user_ids
 
-    def new_user(self) -> int:
+    def new_user(self) -> str:
         """Return the id of a user who is neither in the traffic nor another attacker."""
         return next(self._user_ids)
 
@@ -129,7 +142,7 @@ class Lab:
         """Yield different products: those of the traffic, from a random one on, then ids that are not in it."""
         known, start = self.survey.products, self.random.randrange(len(self.survey.products))
         yield from islice((known[(start + step) % len(known)] for step in range(len(known))), amount)
-        unknown = (known[start] | {"product_id": MAX_ID - step} for step in count())
+        unknown = (known[start] | {"product_id": str(UNKNOWN_PRODUCT_ID - step)} for step in count())
         yield from islice(unknown, max(0, amount - len(known)))
 
     def usual_events(self, start: int, window_s: int) -> float:

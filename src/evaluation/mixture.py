@@ -15,7 +15,7 @@ import smart_open
 
 from evaluation.lab import FIRST_USER_ID, AttackPlan, Lab, Limit, Step, Survey
 from evaluation.scenarios import Scenario, load
-from simulator.traffic.event import COLUMNS, Event, event_time_at, second_of
+from simulator.traffic.event import COLUMNS, FIELDS, Event, at_ms, event_time_at, ms_of, wire_time
 from simulator.traffic.source import Source
 
 USER_IDS, USER_ID_RANGES = 1_000_000, 90_000  # of each scenario, from FIRST_USER_ID on
@@ -23,7 +23,7 @@ USER_IDS, USER_ID_RANGES = 1_000_000, 90_000  # of each scenario, from FIRST_USE
 
 @dataclass(frozen=True)
 class PlannedAttack:
-    """One attack, or one control, as labelled. `users`: those who take part, if the subject is no user."""
+    """One attack, or one control, as labelled. `users`: the subjects of all who take part, if they are several."""
 
     subject: str
     scenario: str
@@ -31,7 +31,7 @@ class PlannedAttack:
     started_at: str
     ended_at: str
     events: int
-    users: list[int] = field(default_factory=list)
+    users: list[str] = field(default_factory=list)
 
 
 class Mixture:
@@ -82,28 +82,30 @@ class Mixture:
     def write(self, source: Source, out: Path, labels_file: Path) -> int:
         """Write traffic and attackers as one file in the data set's format, and the labels. Return the rows."""
         attack = sorted((step.second, number) for number, step in enumerate(self.steps))
-        attacks = ((second, 1, _event(self.steps[number])) for second, number in attack)
-        traffic = ((second_of(event["event_time"]), 0, event) for event in source.events())
+        attacks = ((second * 1000, 1, _event(self.steps[number])) for second, number in attack)
+        traffic = ((at_ms(event), 0, event) for event in source.events())
+        columns = source.columns
         rows = 0
         with smart_open.open(out, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
+            writer.writerow(columns)
             for _, _, event in merge(_in_order(traffic), attacks, key=lambda item: item[:2]):
-                writer.writerow("" if event[name] is None else event[name] for name in COLUMNS)
+                writer.writerow(_cell(name, event.get(name)) for name in columns)
                 rows += 1
         labels_file.write_text(json.dumps(self.labels(), indent=1) + "\n")
         return rows
 
-    def _user_ids(self, scenario: str) -> Iterator[int]:
+    def _user_ids(self, scenario: str) -> Iterator[str]:
         """Yield ids from the scenario's own range on. The range is a hash of its name, so ranges may overlap."""
-        for user_id in count(FIRST_USER_ID + crc32(scenario.encode()) % USER_ID_RANGES * USER_IDS):
+        for user_id in map(str, count(FIRST_USER_ID + crc32(scenario.encode()) % USER_ID_RANGES * USER_IDS)):
             if user_id not in self._taken:
                 self._taken.add(user_id)
                 yield user_id
 
 
 def _label(scenario: str, intensity: float, plan: AttackPlan) -> PlannedAttack:
-    users = [] if plan.subject.startswith("user#") else sorted({step.user_id for step in plan.steps})
+    actors = sorted({step.actor for step in plan.steps})
+    users = [] if actors == [plan.subject] else actors
     seconds = [step.second for step in plan.steps]
     started_at, ended_at = event_time_at(min(seconds)), event_time_at(max(seconds))
     return PlannedAttack(plan.subject, scenario, intensity, started_at, ended_at, len(plan.steps), users)
@@ -119,15 +121,28 @@ def _by_subject(attacks: Iterable[PlannedAttack]) -> dict[str, Any]:
 def _in_order(items: Iterable[tuple[int, int, Event]]) -> Iterator[tuple[int, int, Event]]:
     """Yield the items in their own order, each with the latest time so far, so that late rows keep their place."""
     latest = -1
-    for second, kind, event in items:
-        latest = max(latest, second)
+    for ms, kind, event in items:
+        latest = max(latest, ms)
         yield latest, kind, event
 
 
 def _event(step: Step) -> Event:
-    return step.product | {
-        "event_time": event_time_at(step.second),
-        "event_type": step.event_type,
-        "user_id": step.user_id,
-        "user_session": step.session,
-    }
+    return (
+        dict.fromkeys(COLUMNS)
+        | step.product
+        | {
+            "event_time": wire_time(step.second * 1000),
+            "event_type": step.event_type,
+            "user_id": step.user_id,
+            "user_session": step.session,
+        }
+    )
+
+
+def _cell(name: str, value: Any) -> Any:
+    """Return a field as a file has it: a time of a whole second as the data set writes it."""
+    if value is None:
+        return ""
+    if FIELDS[name] == "time" and (ms := ms_of(value)) % 1000 == 0:
+        return event_time_at(ms // 1000)
+    return value

@@ -18,6 +18,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from evaluation.actors import PEOPLE, actor_of, buys, subject_of
 from evaluation.backtest import launch
 from evaluation.history import from_data
 from evaluation.lab import survey
@@ -35,8 +36,6 @@ EVENTS, HOURS, START, SEED = 250_000, 24.0, 1_570_000_000, 1
 # Of each scenario and intensity; of sparse scenarios fewer: before each attack there must be time without one.
 ATTACKERS, SPARSE_ATTACKERS = 100, 8
 SMALL_ATTACKERS, SMALL_SPARSE_ATTACKERS = 20, 1  # in traffic of a few hours
-
-USER = "user#"
 
 
 class ScoreError(ValueError):
@@ -68,20 +67,21 @@ class Alert:
 class Truth:
     """The ground truth: who attacks and who does not.
 
-    `helpers`: the users of distributed attacks. `controls`: shoppers who look like attackers. `users`: everybody.
+    All are subjects: users, and guests by their sessions. `helpers`: who takes part in distributed attacks.
+    `controls`: shoppers who look like attackers. `actors`: everybody.
     """
 
     attackers: list[LabelledAttacker]
     helpers: set[str] = field(default_factory=set)
     controls: set[str] = field(default_factory=set)
-    users: set[str] = field(default_factory=set)
+    actors: set[str] = field(default_factory=set)
     buyers: set[str] = field(default_factory=set)
 
 
 def read_labels(text: str) -> Truth:
-    """Return the truth of a labels file, without the users of the traffic. Raise ScoreError.
+    """Return the truth of a labels file, without the shoppers of the traffic. Raise ScoreError.
 
-    The form is `{"attackers": {"<user_id>": {"scenario": …}}}`. A key may be a subject such as `product#…`, and a value
+    The form is `{"attackers": {"<user_id>": {"scenario": …}}}`. A key may be a subject such as `session#…`, and a value
     a list where one subject attacked several times.
     """
     try:
@@ -94,16 +94,14 @@ def read_labels(text: str) -> Truth:
                     LabelledAttacker(subject_of(name), one["scenario"], one.get("intensity"), *seconds)
                 )
                 truth.helpers |= {subject_of(str(user)) for user in one.get("users", [])}
-        truth.controls |= {subject_of(name) for name in said.get("controls", {})}
+        for name, ones in said.get("controls", {}).items():
+            truth.controls.add(subject_of(name))
+            for one in ones if isinstance(ones, list) else [ones]:
+                truth.controls |= {subject_of(str(user)) for user in one.get("users", [])}
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         form = '{"attackers": {"<user_id>": {"scenario": "burst"}}}'
         raise ScoreError(f"the labels are not of the form {form}: {error!r}; fix the file") from error
     return truth
-
-
-def subject_of(name: str) -> str:
-    """Return the subject as in alerts. A bare number is a user."""
-    return f"{USER}{name}" if name.lstrip("-").isdigit() else name
 
 
 def unix_seconds(text: str) -> float:
@@ -164,7 +162,7 @@ def count_flagged(truth: Truth, alerts: Iterable[Alert], rule: str | None = None
             if during or alert.subject in truth.helpers:
                 right.add(alert.subject)
     wrong = set(flagged) - right
-    humans = {subject for subject in wrong if subject.startswith(USER)}
+    humans = {subject for subject in wrong if subject.startswith(PEOPLE)}
     return {
         "alerts": flagged.total(),
         "flagged": len(flagged),
@@ -195,15 +193,15 @@ def run(traffic: Sequence[str], truth: Truth, folder: Path) -> dict[str, Any]:
     with records.open() as lines:
         for line in lines:
             event = json.loads(line)
-            subject = f"{USER}{event['user_id']}"
-            truth.users.add(subject)
-            if event["event_type"] == "purchase":
-                truth.buyers.add(subject)
+            if actor := actor_of(event):
+                truth.actors.add(actor)
+                if buys(event):
+                    truth.buyers.add(actor)
     attackers = truth.helpers | {attacker.subject for attacker in truth.attackers}
     ours = alerts_of(records, folder / "alerts.jsonl")
     tutorials = alerts_of(records, folder / "tutorial_alerts.jsonl", TUTORIAL_RULE)
     return {
-        "humans": len(truth.users - attackers - truth.controls),
+        "humans": len(truth.actors - attackers - truth.controls),
         "buyers": len(truth.buyers - attackers - truth.controls),
         "controls": len(truth.controls),
         "ours": score(truth, ours, rule_names()),

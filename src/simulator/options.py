@@ -9,20 +9,24 @@ from typing import Any, Literal
 from simulator.traffic.event import second_of
 
 TimeMode = Literal["original", "now"]
-PartitionKey = Literal["user_id", "category_id"]
+PartitionKey = Literal["user_id", "category_id"]  # where an event has none: the session, else the product
 DEFAULT_START = second_of("2019-10-01 22:30:00 UTC")  # of made traffic: midnight is crossed
 BURST_LIMIT = 5  # the threshold of the rule burst (sql/detection/rules)
 
 
 @dataclass(frozen=True)
 class TrafficOptions:
-    """The options of made traffic. Shares are of the rows. Raise ValueError for a value that makes no sense."""
+    """The options of made traffic. Raise ValueError for a value that makes no sense.
+
+    Shares are of the rows, but `guest_share` is of the sessions.
+    """
 
     duplicate_share: float = 0.0003  # exact repetitions; the sample has 5 in 17,434
     unsorted_share: float = 0.0  # rows that are up to `unsorted_s` later in the file than their time
     unsorted_s: int = 5
     late_share: float = 0.0  # rows that are up to `late_s` later, and more than `unsorted_s`
     late_s: int = 600
+    guest_share: float = 0.0  # sessions without a user id
     # The most purchases of one session in one second. Above BURST_LIMIT such checkouts break the rule burst.
     checkout_items: int = 4
     tabs: int = 4  # the most products that open at once, each in a tab
@@ -33,6 +37,8 @@ class TrafficOptions:
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             lowest, highest = (0, 0.5) if name.endswith("share") else (1, 86_400)
+            if name == "guest_share":
+                highest = 1
             if not lowest <= value <= highest:
                 raise ValueError(f"{name} {value} is not allowed; give one from {lowest} to {highest}")
         if self.late_s <= self.unsorted_s:
@@ -46,6 +52,7 @@ TRAFFIC_FIELDS = {
     "duplicates": "duplicate_share",
     "unsorted": "unsorted_share",
     "late": "late_share",
+    "guest_share": "guest_share",
     "checkout_items": "checkout_items",
     "tabs": "tabs",
     "burst_limit": "burst_limit",
@@ -83,6 +90,7 @@ class ReplayOptions:
     duplicates: float | None = None
     unsorted: float | None = None
     late: float | None = None
+    guest_share: float | None = None
     checkout_items: int | None = None
     tabs: int | None = None
     burst_limit: int | None = None
@@ -98,7 +106,7 @@ class ReplayOptions:
     until: int | None = None  # and of the first that are not sent any more
     limit: int | None = None  # rows to read
     loop: bool = False
-    part: tuple[int, int] | None = None  # (i, n): the users of part i of n
+    part: tuple[int, int] | None = None  # (i, n): the users and guests of part i of n
     partition_key: PartitionKey = "user_id"
     aggregate: bool = False
     strict_order: bool = False

@@ -79,7 +79,7 @@ def put(s3, day: str, name: str, *lines: str) -> None:
     s3.put_object(Bucket="raw", Key=f"events/arrival_date={day}/{name}.gz", Body=body)
 
 
-def users(file: Path) -> list[int]:
+def users(file: Path) -> list[int | str]:
     return [json.loads(line)["user_id"] for line in file.read_text().splitlines()]
 
 
@@ -103,6 +103,22 @@ def test_what_arrived_on_the_days_comes_in_the_order_of_its_times(s3, tmp_path: 
     times = ["2026-11-01T09:59:59", "2026-11-01T10:00:01", "2026-11-01T10:00:03", "2026-11-01T10:00:05"]
     assert seconds == ["2019-10-01T00:00:00", *times]
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_times_of_every_form_are_put_in_order(s3, tmp_path: Path) -> None:
+    lines = [
+        record(4, "2026-11-01T12:00:02.5+02:00"),
+        record(5, "2026-11-01 10:00:03 UTC"),
+        record(1, "2026-11-01T09:59:59Z"),
+        record(3, "2026-11-01T10:00:02.250Z"),
+        json.dumps({"event_type": "view", "user_id": 2, "event_time": "2026-11-01T10:00:01.000Z"}),
+        *(json.dumps({"user_id": 9}), '"txn_timestamp"', record(9, "10:00")),
+    ]
+    put(s3, "2026-11-01", "a", *lines)
+    out = tmp_path / "records.jsonl"
+    seconds = from_bucket(s3, "raw", [DAY], out)
+    assert out.read_text().splitlines() == [lines[at] for at in (2, 4, 3, 0, 1, 5, 6, 7)]
+    assert seconds == ["2026-11-01T09:59:59", *(f"2026-11-01T10:00:0{second}" for second in (1, 2, 3))]
 
 
 def test_an_hour_before_and_after_the_days_is_read_but_is_not_of_them(s3, tmp_path: Path) -> None:
@@ -191,7 +207,7 @@ def shop(file: Path, rows: int, bad_rows: int) -> str:
 def test_the_records_of_all_files_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     inputs = [shop(tmp_path / "a.csv", 2, 0), shop(tmp_path / "b.csv.gz", 300, 1)]
     from_data(inputs, tmp_path / "records.jsonl")
-    assert sorted(users(tmp_path / "records.jsonl")) == sorted([0, 1, *range(300)])
+    assert sorted(map(int, users(tmp_path / "records.jsonl"))) == sorted([0, 1, *range(300)])
     assert capsys.readouterr() == ("", "")
 
 
@@ -233,6 +249,20 @@ def test_each_subject_is_listed_once_for_a_rule_and_buyers_are_marked(tmp_path: 
     ]
     assert (rows[1]["first"], rows[1]["last"]) == (times[1], times[2])
     assert table(rows).splitlines()[-1] == "3 would be flagged, 1 of them buy"
+
+
+def test_a_guest_is_a_buyer_by_the_session(tmp_path: Path) -> None:
+    records = tmp_path / "records.jsonl"
+    events = [
+        {"event_type": "Purchase", "user_id": None, "user_session": "a"},
+        {"event_type": "purchase", "user_id": "0", "user_session": "b"},
+        {"event_type": "purchase", "user_id": "kim@example.com", "user_session": "c"},
+        {"event_type": "purchase"},
+    ]
+    records.write_text("".join(f"{json.dumps(event)}\n" for event in events))
+    subjects = ("session#a", "session#b", "session#c", "user#0", "user#kim@example.com")
+    rows = flagged([alert("burst", subject, "2026-11-01T10:00:11.000Z") for subject in subjects], records)
+    assert [row["subject"] for row in rows if row["buys"]] == ["session#a", "session#b", "user#kim@example.com"]
 
 
 def finding(user: int, at: str) -> dict:
@@ -348,7 +378,7 @@ def test_a_backtest_of_files_needs_no_cloud(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def launch(events: Path, file: Path, groups: Groups) -> list[dict]:
-        assert (sorted(users(events)), groups) == ([0, 0, 1, 2], {"values.burst": {"threshold": "8"}})
+        assert (sorted(users(events)), groups) == (["0", "0", "1", "2"], {"values.burst": {"threshold": "8"}})
         return [finding(1, "10:00")]
 
     monkeypatch.setattr(backtest, "launch", launch)

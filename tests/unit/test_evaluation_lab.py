@@ -9,10 +9,13 @@ from random import Random
 
 import pytest
 
-from evaluation.lab import FIRST_USER_ID, Limit, ScenarioError, Step, survey
+from evaluation.actors import actor_of
+from evaluation.controls import GUESTS
+from evaluation.lab import ATTACKER_ID, FIRST_USER_ID, Limit, ScenarioError, Step, survey
 from evaluation.mixture import Mixture
 from evaluation.rules import attack_files, limits, rule_names
 from evaluation.scenarios import load
+from evaluation.score import read_labels
 from shopstream.app import run
 from simulator.traffic.event import second_of
 from simulator.traffic.generate import write
@@ -114,12 +117,98 @@ def test_shoppers_of_the_controls_are_labelled_apart_and_count_as_no_attackers(t
     said = json.loads((tmp_path / "labels.json").read_text())
     assert said["attackers"] == {}
     assert Counter(one["scenario"] for one in said["controls"].values()) == dict.fromkeys(CONTROLS, 2)
+    truth = read_labels(json.dumps(said))
+    assert len(truth.controls) == 2 * (len(CONTROLS) - 1 + GUESTS), "each guest is one"
+    actors = {actor_of(event) for event in Source(tmp_path / "mixed.csv").events()}
+    assert truth.controls <= actors
+
+
+def test_controls_are_what_they_say(traffic: Path) -> None:
     five_tabs = planned(traffic, "five_tabs", 1)[0]
     assert max(Counter(step.second for step in five_tabs).values()) == 5
     checkout = [step for step in planned(traffic, "big_checkout", 1)[0] if step.event_type == "purchase"]
     assert (len(checkout), len({(step.second, step.session) for step in checkout})) == (12, 1)
     echo = planned(traffic, "echo", 1)[0]
     assert (len(echo), len(set(map(repr, echo)))) == (18, 3)
+
+
+@pytest.mark.parametrize(
+    ("control", "at_once", "kinds"),
+    [
+        ("emptied_cart", 8, {"cart": 8, "remove_from_cart": 8}),
+        ("reorder", 7, {"cart": 7, "purchase": 7}),
+        ("double_removals", 2, {"cart": 4, "remove_from_cart": 8}),
+        ("changed_mind", 1, {"cart": 20, "remove_from_cart": 13}),
+        ("guests", GUESTS, {"view": 2 * GUESTS, "cart": GUESTS}),
+    ],
+)
+def test_new_controls_would_be_accused_by_counting_events(
+    traffic: Path, control: str, at_once: int, kinds: dict[str, int]
+) -> None:
+    for steps in planned(traffic, control, 1):
+        assert Counter(step.event_type for step in steps) == kinds
+        assert max(Counter(step.second for step in steps).values()) == at_once
+        if control == "changed_mind":
+            assert kinds["cart"] > LIMITS["cart_hoarder"].threshold
+            assert span(steps) < LIMITS["cart_hoarder"].window_s
+        else:
+            busiest = max(sum(step.second - 10 < one.second <= step.second for one in steps) for step in steps)
+            assert busiest > LIMITS["burst"].threshold
+
+
+def test_carts_of_the_controls_are_emptied_of_what_is_in_them(traffic: Path) -> None:
+    for control in ("emptied_cart", "double_removals", "changed_mind"):
+        for steps in planned(traffic, control, 1):
+            cart: set[str] = set()
+            most = 0
+            for step in sorted(steps, key=lambda step: step.second):
+                product = step.product["product_id"]
+                if step.event_type == "cart":
+                    cart.add(product)
+                elif control != "double_removals":
+                    assert product in cart
+                    cart.remove(product)
+                most = max(most, len(cart))
+            assert most < LIMITS["cart_hoarder"].threshold
+
+
+def test_a_removal_is_recorded_again_within_two_seconds(traffic: Path) -> None:
+    for steps in planned(traffic, "double_removals", 1):
+        seconds = defaultdict(list)
+        for step in steps:
+            if step.event_type == "remove_from_cart":
+                seconds[step.product["product_id"]].append(step.second)
+        assert {second - first for first, second in seconds.values()} == {1, 2}
+
+
+def test_guests_have_no_user_id_and_a_session_each(traffic: Path) -> None:
+    for steps in planned(traffic, "guests", 1):
+        assert {step.user_id for step in steps} == {None}
+        sessions = Counter(step.session for step in steps)
+        assert sessions == dict.fromkeys(sessions, 3)
+        assert len(sessions) == GUESTS > LIMITS["session_rotator"].threshold
+        assert len({step.product["product_id"] for step in steps}) > LIMITS["scraper"].threshold
+
+
+def test_traffic_keeps_its_further_fields_and_attackers_have_none(tmp_path: Path) -> None:
+    shop = tmp_path / "shop.csv"
+    head = "event_id,event_time,event_type,product_id,user_session,currency,client_ip"
+    rows = [f"e{n},2019-10-01T00:{n:02}:00.250Z,view,SKU-{n},s{n},EUR,192.0.2.1" for n in range(30)]
+    rows.append("e30,2019-10-01T00:30:00.250Z,search,,s30,,")
+    shop.write_text("\n".join([head, *rows]) + "\n")
+    plans = mixture(shop)
+    plans.add("burst", [2], 2)
+    plans.write(Source(shop), tmp_path / "mixed.csv", tmp_path / "labels.json")
+
+    mixed = list(Source(tmp_path / "mixed.csv").events())
+    assert [event for event in mixed if event["user_id"] is None] == list(Source(shop).events())
+    attackers = [event for event in mixed if event["user_id"]]
+    assert len(attackers) == 20
+    assert {(event["currency"], "event_id" in event, "client_ip" in event) for event in attackers} == {
+        ("EUR", False, False)
+    }
+    times = [event["event_time"] for event in mixed]
+    assert times == sorted(times)
 
 
 def test_the_same_seed_makes_the_same_attack_and_another_seed_another(traffic: Path) -> None:
@@ -176,7 +265,7 @@ def test_attackers_are_mixed_in_by_time_and_the_traffic_stays_as_it_was(traffic:
         mixed = list(csv.DictReader(file))
     with traffic.open(newline="") as file:
         before = list(csv.DictReader(file))
-    assert [row for row in mixed if int(row["user_id"]) < FIRST_USER_ID] == before
+    assert [row for row in mixed if not ATTACKER_ID.fullmatch(row["user_id"])] == before
     assert rows == len(mixed) == len(before) + 3 * 10 + 2 * 75
     times = [second_of(row["event_time"]) for row in mixed]
     assert times == sorted(times)
@@ -184,9 +273,9 @@ def test_attackers_are_mixed_in_by_time_and_the_traffic_stays_as_it_was(traffic:
     attackers = json.loads((tmp_path / "labels.json").read_text())["attackers"]
     strangers = defaultdict(int)
     for row in mixed:
-        if int(row["user_id"]) >= FIRST_USER_ID:
-            strangers[int(row["user_id"])] += 1
-    labelled = {int(name.removeprefix("user#")): one["events"] for name, one in attackers.items() if "user#" in name}
+        if ATTACKER_ID.fullmatch(row["user_id"]):
+            strangers[f"user#{row['user_id']}"] += 1
+    labelled = {name: one["events"] for name, one in attackers.items() if "user#" in name}
     helpers = {user for one in attackers.values() for user in one["users"]}
     assert labelled == {user: events for user, events in strangers.items() if user not in helpers}
     assert len(helpers) == 2 * 75
@@ -200,13 +289,14 @@ def test_ids_of_attackers_that_the_traffic_knows_are_left_out(traffic: Path, tmp
     plans = mixture(traffic)
     plans.add("burst", [2], 2)
     user_id = plans.steps[0].user_id
-    lines.append(",".join([*first[:7], str(user_id), first[8]]))
+    assert user_id
+    lines.append(",".join([*first[:7], user_id, first[8]]))
     known.write_text("\n".join(lines) + "\n")
     plans = mixture(known)
     plans.add("burst", [2], 2)
     assert len(users := {step.user_id for step in plans.steps}) == 2
     assert user_id not in users
-    assert min(users) >= FIRST_USER_ID
+    assert all(user and int(user) >= FIRST_USER_ID for user in users)
 
 
 def test_traffic_shorter_than_an_attack_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from evaluation.actors import actor_of, subject_of
 from evaluation.score import (
     Alert,
     LabelledAttacker,
@@ -78,14 +79,60 @@ def test_labels_from_elsewhere_need_no_times() -> None:
     assert score(truth, [alert("burst", "user#541312140", 7)], ["burst"])["scenarios"][0]["recall"] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("name", "subject"),
+    [
+        ("541312140", "user#541312140"),
+        ("kim@example.com", "user#kim@example.com"),
+        ("000042", "user#000042"),
+        ("a#b", "user#a#b"),
+        ("site visitor", "user#site visitor"),
+        *((known, known) for known in ("user#7", "session#7", "product#SKU-1", "site")),
+    ],
+)
+def test_a_name_without_a_known_kind_is_a_user(name: str, subject: str) -> None:
+    assert subject_of(name) == subject
+
+
+@pytest.mark.parametrize(
+    ("user_id", "session", "actor"),
+    [
+        ("000042", "s", "user#000042"),
+        (42, "s", "user#42"),
+        (None, "s", "session#s"),
+        ("", "s", "session#s"),
+        ("0", "s", "session#s"),
+        ("guest", "s", "session#s"),
+        ("Guest", "s", "user#Guest"),
+        ("0", None, None),
+        (None, "", None),
+        (True, 1.5, None),
+    ],
+)
+def test_who_acts_is_the_user_else_the_session(user_id: object, session: object, actor: str | None) -> None:
+    assert actor_of({"user_id": user_id, "user_session": session}) == actor
+
+
+def test_a_guest_is_a_human_too() -> None:
+    truth = Truth([], controls={"session#c"}, buyers={"session#b"})
+    one = count_flagged(truth, [alert("burst", f"session#{name}", 105) for name in "abc"])
+    assert (one["flagged_humans"], one["flagged_buyers"], one["flagged_controls"]) == (3, 1, 1)
+    assert one["flagged_others"] == []
+
+
 def test_our_own_labels_are_read_whole() -> None:
-    surge = {"scenario": "site_surge", "intensity": 2, "users": [5, 6]}
+    surge = {"scenario": "site_surge", "intensity": 2, "users": ["user#5", "session#6"]}
     surge |= {"started_at": "2019-10-01 00:00:10 UTC", "ended_at": "2019-10-01 00:00:20 UTC"}
-    text = json.dumps({"attackers": {"site": [surge, surge]}, "controls": {"user#7": {"scenario": "echo"}}})
+    text = json.dumps(
+        {
+            "attackers": {"site": [surge, surge]},
+            "controls": {"session#7": {"scenario": "guests", "users": ["session#7", "session#8"]}},
+        }
+    )
     truth = read_labels(text)
     start = unix_seconds("2019-10-01T00:00:10.000Z")
     assert truth.attackers == [LabelledAttacker("site", "site_surge", 2, start, start + 10)] * 2
-    assert (truth.helpers, truth.controls) == ({"user#5", "user#6"}, {"user#7"})
+    assert (truth.helpers, truth.controls) == ({"user#5", "session#6"}, {"session#7", "session#8"})
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"attackers": [1]}', '{"attackers": {"1": {}}}'])

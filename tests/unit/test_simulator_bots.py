@@ -7,25 +7,34 @@ from random import Random
 
 import pytest
 
-from simulator.traffic.bots import KINDS, SPAN_S, BotsError, BurstBots, burst_seconds
-from simulator.traffic.event import EVENT_TYPES, FIELDS, MAX_ID, Event, encode, event_time_at, second_of
+from simulator.traffic.bots import KINDS, SPAN_S, BotsError, BurstBots, burst_seconds, neighbour
+from simulator.traffic.event import (
+    COLUMNS,
+    EVENT_TYPES,
+    Event,
+    at_ms,
+    encode,
+    event_time_at,
+    ordering_key,
+    second_of,
+    wire_time,
+)
 
 START = second_of("2019-10-01 00:00:00 UTC")
 THRESHOLD, WINDOW_S = 5, 10
 
 
-def shopper(number: int, second: int, user_id: int | None = None) -> Event:
+def shopper(number: int, second: int, user_id: str | None = None) -> Event:
     return {
-        "event_time": event_time_at(second),
+        "event_time": wire_time(second * 1000),
         "event_type": EVENT_TYPES[number % 4],
-        "product_id": 1000 + number,
-        "category_id": 2,
+        "product_id": str(1000 + number),
+        "category_id": "2",
         "category_code": "a.b",
         "brand": "aqua",
         "price": 1,
-        "user_id": 500 + number if user_id is None else user_id,
+        "user_id": str(500 + number) if user_id is None else user_id,
         "user_session": f"s{number}",
-        "txn_timestamp": "2019-10-01T00:00:00.000Z",
     }
 
 
@@ -41,10 +50,10 @@ def mixed(bots: BurstBots, traffic: Sequence[Event] = TRAFFIC) -> list[Event]:
 
 
 def note(bots: BurstBots, events: Sequence[Event]) -> None:
-    bots.note_sent([str(event["user_id"]) for event in events], [second_of(event["event_time"]) for event in events])
+    bots.note_sent(map(ordering_key, events), map(at_ms, events))
 
 
-def seconds_by_bot(bots: BurstBots, events: Sequence[Event]) -> dict[int, list[int]]:
+def seconds_by_bot(bots: BurstBots, events: Sequence[Event]) -> dict[str, list[int]]:
     """Return each bot's Unix seconds in the order in which its events go out."""
     return {
         bot.user_id: [second_of(event["event_time"]) for event in events if event["user_id"] == bot.user_id]
@@ -177,15 +186,41 @@ def test_more_bots_than_rows() -> None:
     assert len(bots.labels()) == 9
 
 
-def test_no_two_events_of_a_bot_are_equal() -> None:
-    # A walk over product numbers must not leave the 64 bits either.
+@pytest.mark.parametrize(
+    "product_id", [None, "0", "44600062", "9223372036854775807", "000042", "SKU-1/ä", "é" * 128, "9" * 128]
+)
+def test_no_two_events_of_a_bot_are_equal(product_id: str | None) -> None:
     bots = BurstBots(3, seed=1)
-    events = mixed(bots, [event | {"product_id": MAX_ID} for event in TRAFFIC])
+    events = mixed(bots, [event | {"product_id": product_id} for event in TRAFFIC])
     ids = {bot.user_id for bot in bots.bots}
     attackers = [event for event in events if event["user_id"] in ids]
     assert len({encode(event) for event in attackers}) == len(attackers)
-    assert max(event["product_id"] for event in attackers) <= MAX_ID
-    assert all(list(event) == list(FIELDS) for event in attackers)
+    assert max(len(event["product_id"]) for event in attackers) <= 128
+    assert all(list(event) == list(COLUMNS) for event in attackers)
+
+
+def test_neighbours_of_a_number_are_the_next_numbers() -> None:
+    assert [neighbour("44600062", step) for step in range(3)] == ["44600062", "44600063", "44600064"]
+    assert [neighbour("000042", step) for step in range(2)] == ["000042-0", "000042-1"]
+
+
+def test_bots_take_over_what_is_said_of_the_product_and_nothing_else() -> None:
+    own = {"event_id": "e", "order_id": "o", "quantity": 2, "currency": "EUR", "client_ip": "192.0.2.17"}
+    own |= {"user_agent": "a", "page_url": "p", "referrer": "r", "txn_timestamp": "2019-10-01T00:00:00.000Z"}
+    bots = BurstBots(2, seed=1)
+    events = mixed(bots, [event | own for event in TRAFFIC])
+    ids = {bot.user_id for bot in bots.bots}
+    for event in events:
+        if event["user_id"] in ids:
+            assert list(event) == [*COLUMNS, "currency"]
+            assert (event["currency"], event["category_id"], event["brand"]) == ("EUR", "2", "aqua")
+
+
+def test_bots_are_mixed_with_guests() -> None:
+    guests = [event | {"user_id": None} for event in TRAFFIC]
+    bots = BurstBots(3, seed=1)
+    assert [event for event in mixed(bots, guests) if event["user_id"] is None] == guests
+    assert len(bots.labels()) == 3
 
 
 def test_labels_say_what_each_bot_did() -> None:

@@ -27,8 +27,9 @@ from shopstream.app import app, run
 from shopstream.commands import traffic
 from simulator.options import TrafficOptions
 from simulator.sending import replay
-from simulator.traffic.event import COLUMNS, event_id, event_time_at, second_of
+from simulator.traffic.event import COLUMNS, event_key, event_time_at, second_of
 from simulator.traffic.generate import LookAlike
+from simulator.traffic.source import HEADER_ALLOWED
 
 ROOT = Path(__file__).parents[2]
 SRC = ROOT / "src"
@@ -101,7 +102,7 @@ class TestReplay:
         self, stream: Stream, file, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert run(["replay", str(file(0, 1, 2)), "--stream", "one"]) == 0
-        assert sorted(json.loads(record)["product_id"] for record in stream.records()) == [0, 1, 2]
+        assert sorted(json.loads(record)["product_id"] for record in stream.records()) == ["0", "1", "2"]
         assert re.fullmatch(
             r"read 3 rows \(0 malformed\), injected 0 events, sent 3, acknowledged 3 \(0 retries\) in \d+\.\d s",
             said(capsys)[-1],
@@ -141,7 +142,7 @@ class TestReplay:
         bots = {label["user_id"]: label["event_count"] for label in json.loads(labels.read_text())}
         assert len(bots) == 2
         assert bots == {user: sum(event["user_id"] == user for event in events) for user in bots}
-        assert sorted(ledger.read_text().split()) == sorted(event_id(event) for event in events)
+        assert sorted(ledger.read_text().split()) == sorted(event_key(event) for event in events)
         assert len(said(capsys)) == 1, "malformed rows are in their file, not on the screen"
 
     def test_malformed_rows_are_on_the_screen_without_a_file_for_them(
@@ -172,16 +173,16 @@ class TestReplay:
         assert run(["replay", str(file(row)), "--stream", "one"]) == 0
         assert stream.records() == [
             (
-                '{"event_time":"2019-10-01 00:00:00 UTC","event_type":"cart","product_id":1,'
-                '"category_id":9223372036854775807,"category_code":null,"brand":"7\\" кофе","price":0.10,"user_id":1,'
-                '"user_session":null,"txn_timestamp":"2019-10-01T00:00:00.000Z"}'
+                '{"event_time":"2019-10-01T00:00:00.000Z","event_type":"cart","product_id":"1",'
+                '"category_id":"9223372036854775807","category_code":null,"brand":"7\\" кофе","price":0.10,'
+                '"user_id":"1","user_session":null,"txn_timestamp":"2019-10-01T00:00:00.000Z"}'
             ).encode()
         ]
 
 
 def products(records: list[bytes]) -> list[int]:
     """Return the sorted product numbers of wire records."""
-    return sorted(json.loads(record)["product_id"] for record in records)
+    return sorted(int(json.loads(record)["product_id"]) for record in records)
 
 
 class TestOptions:
@@ -236,7 +237,7 @@ class TestOptions:
     def test_strict_order_needs_more_calls_and_sends_the_same(self, stream: Stream, file) -> None:
         row = "2019-10-01 00:00:00 UTC,view,{},2,a.b,,33.20,7,s"
         assert run(["replay", str(file(*map(row.format, range(5)))), "--stream", "one", "--strict-order"]) == 0
-        assert [json.loads(record)["product_id"] for record in stream.records()] == list(range(5))
+        assert [int(json.loads(record)["product_id"]) for record in stream.records()] == list(range(5))
 
     def test_time_now_moves_the_first_event_to_now(self, stream: Stream, file, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(replay.Clock, "now_ms", lambda self: (START + 86_400) * 1000 + 7)
@@ -264,7 +265,7 @@ class TestOptions:
         assert run(arguments) == 0
         assert products(stream.records()) == [0, 1, 2, 3]
         assert len({json.loads(record)["txn_timestamp"] for record in stream.records()}) == 2, "one shift for both"
-        assert sorted(ledger.read_text().split()) == sorted(event_id(json.loads(one)) for one in stream.records())
+        assert sorted(ledger.read_text().split()) == sorted(event_key(json.loads(one)) for one in stream.records())
         assert "skipped 2 acknowledged before, sent 2, acknowledged 2" in capfd.readouterr().err.splitlines()[-1]
 
     def test_resume_with_other_options_is_refused(
@@ -373,7 +374,7 @@ class TestReplayFails:
     def test_wrong_header(self, stream: Stream, file, capsys: pytest.CaptureFixture[str]) -> None:
         path = file(0, header="a,b")
         assert run(["replay", str(path), "--stream", "one"]) == 2
-        assert said(capsys) == [f"error: {path}: the header is 'a,b'; the only header allowed is '{HEADER}'"]
+        assert said(capsys) == [f"error: {path}: the header is 'a,b': 'a' is no field; {HEADER_ALLOWED}"]
         assert stream.records() == []
 
     def test_bursts_without_events(self, stream: Stream, file, capsys: pytest.CaptureFixture[str]) -> None:
@@ -454,7 +455,7 @@ class TestReplayFails:
             def put_records(self, entries: list[str]) -> list[dict[str, Any]]:
                 return [
                     {}
-                    if b'"product_id":0,' in b64decode(json.loads(entry)["Data"])
+                    if b'"product_id":"0",' in b64decode(json.loads(entry)["Data"])
                     else {"ErrorCode": "InternalFailure"}
                     for entry in entries
                 ]
@@ -867,7 +868,7 @@ class TestMadeTraffic:
 
     def test_options_of_made_traffic_are_the_same_for_both_commands(self, monkeypatch: pytest.MonkeyPatch) -> None:
         given = ["--duplicates", "0.1", "--unsorted", "0.2", "--late", "0.3", "--checkout-items", "9"]
-        given += ["--tabs", "7", "--burst-limit", "8"]
+        given += ["--tabs", "7", "--burst-limit", "8", "--guest-share", "0.4"]
         seen: list[TrafficOptions] = []
 
         def look_alike(rate: float, seed: int, start: int, chosen: TrafficOptions, limit: int | None) -> Any:
@@ -879,7 +880,13 @@ class TestMadeTraffic:
         assert run(["replay", "--look-alike", "5000", "--limit", "5", "--dry-run", *given]) == 0
         assert run(["look-alike", "a.csv", *given]) == 0
         chosen = TrafficOptions(
-            duplicate_share=0.1, unsorted_share=0.2, late_share=0.3, checkout_items=9, tabs=7, burst_limit=8
+            duplicate_share=0.1,
+            unsorted_share=0.2,
+            late_share=0.3,
+            guest_share=0.4,
+            checkout_items=9,
+            tabs=7,
+            burst_limit=8,
         )
         assert seen == [chosen, chosen]
 

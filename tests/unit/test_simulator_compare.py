@@ -55,11 +55,12 @@ def measured(tmp_path: Path) -> dict[str, str]:
         ("share of purchase", "20.00 %"),
         ("category_code null", "30.00 %"),
         ("brand null", "20.00 %"),
+        ("user_id null", "0.00 %"),
         ("user_session null", "10.00 %"),
         ("price 0", "20.00 %"),
         ("exact duplicates", "10.00 %"),
         ("out of order: later in the file than a newer one", "10.00 %"),
-        ("digits of the longest id", "19"),
+        ("characters of the longest id", "19"),
         ("most events in one second", "2"),
         # 0, 9, 1, 0, 50 of user 1 and 5 of user 2, whose events are put in order; the duplicate makes no gap.
         ("seconds between a user's events: 1 %, 5 %, 25 %, 50 %, 75 %, 95 %, 99 %", "0, 0, 0, 5, 9, 50, 50"),
@@ -123,13 +124,33 @@ def test_only_the_first_rows_if_asked_for(tmp_path: Path) -> None:
 
 
 def test_malformed_rows_are_left_out(tmp_path: Path) -> None:
-    table = compare([file(tmp_path, [*ROWS, (1, "click", 1, 10, "", "", "1.00", 1, "s")])])
+    table = compare([file(tmp_path, [*ROWS, (1, "", 1, 10, "", "", "1.00", 1, "s")])])
     assert ["events", "10"] in map(cells, table.splitlines())
 
 
 def test_nothing_to_compare_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="it holds no event in the contract's shape: nothing to compare"):
-        compare([file(tmp_path, [(1, "click", 1, 10, "", "", "1.00", 1, "s")])])
+        compare([file(tmp_path, [(1, "", 1, 10, "", "", "1.00", 1, "s")])])
+
+
+def test_guests_count_by_their_sessions_and_what_is_missing_is_left_out(tmp_path: Path) -> None:
+    rows = [
+        *((second, "view", "SKU-1", "", "", "", "", "", "g1") for second in (0, 3, 5)),
+        (5, "view", "SKU-1", "", "", "", "2.00", "", "g2"),
+        (7, "search", "", "", "", "", "", "", ""),
+    ]
+    measured = dict(measures(read(file(tmp_path, rows))))
+    assert (measured["users"], measured["user_id null"]) == ("0", "100.00 %")
+    assert measured["characters of the longest id"] == "5"
+    assert measured["most different events of a user in 10 s"] == "3"
+    assert measured["users with several sessions"] == "0.00 %"
+    assert measured["distinct product_id"] == "1"
+    assert measured["events of the 1, 10, 100, 1000 top products"].startswith("80.00 %")
+
+
+def test_nothing_but_the_required_fields_is_compared(tmp_path: Path) -> None:
+    measured = dict(measures(read(file(tmp_path, [(7, "search", "", "", "", "", "", "", "")]))))
+    assert measured["characters of the longest id"] == measured["most different events of a user in 10 s"] == "-"
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> list[Event]:
 
 def busiest(events: list[Event]) -> int:
     """Return the most different events of one user in any (t - 10 s, t]. Take them in time order."""
-    windows: dict[int, deque[int]] = defaultdict(deque)
+    windows: dict[str, deque[int]] = defaultdict(deque)
     most = 0
     for event in {tuple(event.values()): event for event in events}.values():
         second, window = second_of(event["event_time"]), windows[event["user_id"]]
@@ -202,6 +202,25 @@ class TestBurst:
         assert set(sizes.values()) == {1}
 
 
+class TestGuests:
+    def test_the_traffic_is_the_same_but_for_the_user_ids(self) -> None:
+        without, with_guests = (
+            parsed(lines(3_000, 1.0, 1, START, TrafficOptions(guest_share=share))) for share in (0.0, 0.3)
+        )
+        sessions = {event["user_session"] for event in with_guests}
+        guests = {event["user_session"] for event in with_guests if event["user_id"] is None}
+        assert len(guests) / len(sessions) == pytest.approx(0.3, abs=0.05)
+        for event, other in zip(without, with_guests, strict=True):
+            assert other == event | ({"user_id": None} if event["user_session"] in guests else {})
+
+    def test_all_may_be_guests(self) -> None:
+        events = parsed(lines(500, 1.0, 1, START, TrafficOptions(guest_share=1.0)))
+        assert {event["user_id"] for event in events} == {None}
+
+    def test_no_guests_by_default(self) -> None:
+        assert all(event["user_id"] for event in parsed(lines(500, 1.0, 1, START)))
+
+
 class TestLikeness:
     def test_shares_are_roughly_those_of_the_real_sample(self, events: list[Event]) -> None:
         count = len(events)
@@ -347,6 +366,7 @@ class TestChosenRates:
             ({"duplicate_share": 0.6}, "duplicate_share 0.6 is not allowed; give one from 0 to 0.5"),
             ({"late_share": -0.1}, "late_share -0.1 is not allowed; give one from 0 to 0.5"),
             ({"unsorted_share": float("nan")}, "unsorted_share nan is not allowed; give one from 0 to 0.5"),
+            ({"guest_share": 1.1}, "guest_share 1.1 is not allowed; give one from 0 to 1"),
             ({"checkout_items": 0}, "checkout_items 0 is not allowed; give one from 1 to 86400"),
             ({"late_s": 5}, "late_s 5 is not allowed; give more than unsorted_s, 5"),
         ],

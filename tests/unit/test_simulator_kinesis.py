@@ -624,7 +624,8 @@ class TestStream:
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-KEYS = st.integers(-(2**63), 2**63 - 1).map(str)
+_ID = st.characters(exclude_categories=["Cs"], exclude_characters=[*map(chr, range(32)), "\x7f"])
+KEYS = st.integers(0, 2**63 - 1).map(str) | st.text(_ID, min_size=1, max_size=128)
 
 
 @settings(max_examples=50, deadline=None)
@@ -636,7 +637,7 @@ def test_entries_decode_to_the_same_data_and_key(events: list[tuple[str, str]]) 
     assert [(b64decode(one.pop("Data")).decode(), one.pop("PartitionKey")) for one in decoded] == events
     assert not any(decoded)
     assert records.keys == keys
-    assert records.sizes == [len(text.encode()) + len(key) for text, key in events]
+    assert records.sizes == [len(text.encode()) + len(key.encode()) for text, key in events]
     assert (records.tags, records.counts) == (data, None)
 
 
@@ -788,7 +789,7 @@ class TestAggregator:
             assert len(ours) <= len(theirs) + 1
         for one, size in zip(records.entries, records.sizes, strict=True):
             outer = json.loads(one)
-            assert len(b64decode(outer["Data"])) + len(outer["PartitionKey"]) == size
+            assert len(b64decode(outer["Data"])) + len(outer["PartitionKey"].encode()) == size
             if len(deaggregated(one)) > 1:
                 assert len(b64decode(outer["Data"])) <= MAX_AGGREGATE_BYTES
 
@@ -801,15 +802,24 @@ class TestAggregator:
         assert len(sizes) > 1
         assert max(sizes) <= MAX_AGGREGATE_BYTES
 
+    @pytest.mark.parametrize("letter", ["é", "😀"])
+    def test_nor_with_the_longest_keys(self, letter: str) -> None:
+        data = [b"x" * 300] * 600
+        keys = [f"{letter * 120}{number:08}" for number in range(len(data))]
+        records = Aggregator(shards_of(0)).pack(data, keys)
+        sizes = [len(b64decode(json.loads(one)["Data"])) for one in records.entries]
+        assert len(sizes) > 1
+        assert max(sizes) <= MAX_AGGREGATE_BYTES
+
 
 class TestSinks:
-    def test_stream_sink_tells_the_writer_each_events_id(self) -> None:
-        from simulator.traffic.event import event_id
+    def test_stream_sink_tells_the_writer_each_events_key(self) -> None:
+        from simulator.traffic.event import event_key
 
-        event = {"event_time": "2019-10-01 00:00:00 UTC", "price": 1, "txn_timestamp": "2019-10-01T00:00:00.000Z"}
+        event = {"event_time": "2019-10-01T00:00:00.000Z", "event_type": "view", "price": 1}
         ledger = Ledger(FakeStream())
-        StreamSink(ledger.writer, with_event_ids=True).put(pl.Series([json.dumps(event)]), pl.Series(["7"]))
-        assert ledger.tags == [event_id(event)]
+        StreamSink(ledger.writer, with_event_keys=True).put(pl.Series([json.dumps(event)]), pl.Series(["7"]))
+        assert ledger.tags == [event_key(event)]
 
     def test_aggregating_sink_looks_for_new_shards_after_10_s(self) -> None:
         now, shards, looked = [0.0], shards_of(0), []

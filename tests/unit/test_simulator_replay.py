@@ -29,7 +29,7 @@ from simulator.sending.sinks import AggregatingSink, StreamSink, write_ledger
 from simulator.sending.writer import Writer
 from simulator.traffic import source as source_module
 from simulator.traffic.bots import BurstBots
-from simulator.traffic.event import COLUMNS, event_id, event_time_at, second_of
+from simulator.traffic.event import COLUMNS, event_key, event_time_at, ms_of, second_of, wire_time
 from simulator.traffic.generate import LookAlike
 from simulator.traffic.source import Malformed, Source
 
@@ -99,7 +99,7 @@ class Run:
         self.ledger, self.progress = io.StringIO(), io.StringIO()
         self.malformed: list[Malformed] = []
         writer = Writer(self.stream, write_ledger(self.ledger), sleep=self.clock.sleep, rng=Random(1))
-        self.sink = StreamSink(writer, with_event_ids=True)
+        self.sink = StreamSink(writer, with_event_keys=True)
         self.replay = Replay(
             Source(path, limit),
             self.sink,
@@ -142,7 +142,7 @@ def scratch() -> Iterator[Callable[..., Path]]:
 def test_events_keep_their_order_and_go_by_user(file) -> None:
     run = Run(file(0, 5, 3))
     run.replay.run()
-    assert [event["product_id"] for event in run.stream.events] == [0, 1, 2]
+    assert [int(event["product_id"]) for event in run.stream.events] == [0, 1, 2]
     assert run.stream.keys == ["500", "501", "502"]
 
 
@@ -150,8 +150,8 @@ def test_own_time_is_the_events_own(file) -> None:
     run = Run(file(0, 5))
     run.replay.run()
     assert [(event["event_time"], event["txn_timestamp"]) for event in run.stream.events] == [
-        ("2019-10-01 00:00:00 UTC", "2019-10-01T00:00:00.000Z"),
-        ("2019-10-01 00:00:05 UTC", "2019-10-01T00:00:05.000Z"),
+        ("2019-10-01T00:00:00.000Z", "2019-10-01T00:00:00.000Z"),
+        ("2019-10-01T00:00:05.000Z", "2019-10-01T00:00:05.000Z"),
     ]
 
 
@@ -160,9 +160,9 @@ def test_live_time_starts_now_and_keeps_the_gaps_at_any_speed(file, speed: float
     run = Run(file(100, 105, 3700), time="now", pace=Pace(speed))
     run.replay.run()
     assert [(event["event_time"], event["txn_timestamp"]) for event in run.stream.events] == [
-        ("2019-10-01 00:01:40 UTC", "2026-11-23T12:00:00.250Z"),
-        ("2019-10-01 00:01:45 UTC", "2026-11-23T12:00:05.250Z"),
-        ("2019-10-01 01:01:40 UTC", "2026-11-23T13:00:00.250Z"),
+        ("2019-10-01T00:01:40.000Z", "2026-11-23T12:00:00.250Z"),
+        ("2019-10-01T00:01:45.000Z", "2026-11-23T12:00:05.250Z"),
+        ("2019-10-01T01:01:40.000Z", "2026-11-23T13:00:00.250Z"),
     ]
 
 
@@ -226,17 +226,17 @@ def test_bots_are_mixed_in_with_times_of_the_same_clock(file) -> None:
     run.replay.run()
     bot = [event for event in run.stream.events if event["user_id"] == bots.bots[0].user_id]
     assert {event["txn_timestamp"] for event in bot} == {"2026-11-23T12:00:06.250Z"}
-    assert {event["event_time"] for event in bot} == {"2019-10-01 00:00:06 UTC"}
+    assert {event["event_time"] for event in bot} == {"2019-10-01T00:00:06.000Z"}
 
 
 def labelled(run: Run, bots: BurstBots) -> None:
     """Asserts that labels and count are of what is in the stream, and of nothing else."""
-    sent = Counter(event["user_id"] for event in run.stream.events if event["user_id"] > 10**11)
+    sent = Counter(event["user_id"] for event in run.stream.events if int(event["user_id"]) > 10**11)
     assert {label["user_id"]: label["event_count"] for label in bots.labels()} == sent
     assert run.replay.summary().injected_events == sent.total()
     for label in bots.labels():
         times = [event["event_time"] for event in run.stream.events if event["user_id"] == label["user_id"]]
-        assert (label["started_at"], label["ended_at"]) == (min(times), max(times))
+        assert [wire_time(ms_of(label[name])) for name in ("started_at", "ended_at")] == [min(times), max(times)]
 
 
 class TestLabels:
@@ -276,7 +276,7 @@ class TestLabels:
         bots, stream = BurstBots(4, seed=1), Stream(Clock())
         summary = resumable(path, tmp_path / "state", stream, bots=bots)[0].run()
         assert summary.skipped_events > 20
-        sent = Counter(event["user_id"] for event in stored + stream.events if event["user_id"] > 10**11)
+        sent = Counter(event["user_id"] for event in stored + stream.events if int(event["user_id"]) > 10**11)
         assert {label["user_id"]: label["event_count"] for label in bots.labels()} == sent
         assert len(sent) == 4
         assert 40 + summary.injected_events == summary.skipped_events + summary.sent_events
@@ -291,7 +291,7 @@ def test_bots_are_mixed_into_made_traffic_that_ends(tmp_path: Path) -> None:
     labelled(run, bots)
     assert (summary.input_rows, len(bots.labels())) == (700, 3)
     assert summary.sent_events == 700 + summary.injected_events
-    shoppers = [event for event in run.stream.events if event["user_id"] < 10**11]
+    shoppers = [event for event in run.stream.events if int(event["user_id"]) < 10**11]
     plain = Run(tmp_path)
     plain.replay._source = LookAlike(5000, 1, START, limit=700)
     plain.replay.run()
@@ -301,7 +301,7 @@ def test_bots_are_mixed_into_made_traffic_that_ends(tmp_path: Path) -> None:
 def test_ledger_holds_the_id_of_each_event_in_the_stream(file) -> None:
     run = Run(file(*range(700)), time="now", bots=BurstBots(3, seed=1))
     run.replay.run()
-    assert run.acknowledged() == [event_id(event) for event in run.stream.events]
+    assert run.acknowledged() == [event_key(event) for event in run.stream.events]
     assert len(set(run.acknowledged())) == len(run.stream.events) > 700
 
 
@@ -309,7 +309,7 @@ def test_error_leaves_a_ledger_and_a_summary_that_are_true(file) -> None:
     run = Run(file(*range(700)), refuse=lambda call, position: call > 1 or position >= 400)
     with pytest.raises(SendError):
         run.replay.run()
-    assert run.acknowledged() == [event_id(event) for event in run.stream.events]
+    assert run.acknowledged() == [event_key(event) for event in run.stream.events]
     assert (len(run.stream.events), run.replay.summary().sent_events, run.sink.counts.put_events) == (400, 400, 500)
 
 
@@ -427,7 +427,7 @@ def test_each_event_is_sent_when_it_is_due_or_else_after_the_one_before(gaps: li
     with scratch() as write:
         run = Run(write(*seconds), pace=Pace(speed))
         run.replay.run()
-    assert [event["product_id"] for event in run.stream.events] == list(range(len(seconds)))
+    assert [int(event["product_id"]) for event in run.stream.events] == list(range(len(seconds)))
     latest = 0.0
     for second, sent in zip(seconds, run.stream.seconds, strict=True):
         latest = max(latest, (second - 1000) / speed)
@@ -440,11 +440,77 @@ def test_events_go_by_category_where_asked(file) -> None:
     assert run.stream.keys == ["2", "2"]
 
 
+def test_guests_go_by_their_session_and_the_rest_is_spread(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    rows = ["s1,7", "s1,7", ",7", ",", ","]
+    lines = [f"2019-10-01T00:00:0{second}Z,view,{row}" for second, row in enumerate(rows)]
+    path.write_text("\n".join(["event_time,event_type,user_session,product_id", *lines]))
+    run = Run(path)
+    run.replay.run()
+    first, second, third, *others = run.stream.keys
+    assert (first, second, third) == ("s1", "s1", "7")
+    assert len(set(others)) == 2
+    assert all(run.stream.keys)
+
+
+@pytest.fixture
+def precise(tmp_path: Path) -> Path:
+    """A file of events with milliseconds."""
+    path = tmp_path / "precise.csv"
+    times = ("00.250", "00.750", "02.000", "02.001")
+    rows = [f"{number},view,2019-10-01T00:00:{time}Z" for number, time in enumerate(times)]
+    path.write_text("\n".join(["product_id,event_type,event_time", *rows]))
+    return path
+
+
+class TestMilliseconds:
+    def test_pace_and_shift_keep_them(self, precise: Path) -> None:
+        run = Run(precise, time="now", pace=Pace(speed=0.5))
+        run.replay.run()
+        assert run.stream.seconds == pytest.approx([0, 1, 3.5, 3.502])
+        assert [event["txn_timestamp"] for event in run.stream.events] == [
+            f"2026-11-23T12:00:{time}Z" for time in ("00.250", "00.750", "02.000", "02.001")
+        ]
+
+    def test_original_times_stay(self, precise: Path) -> None:
+        run = Run(precise)
+        run.replay.run()
+        assert all(event["event_time"] == event["txn_timestamp"] for event in run.stream.events)
+        assert run.stream.events[3]["event_time"] == "2019-10-01T00:00:02.001Z"
+
+    def test_until_is_not_sent(self, precise: Path) -> None:
+        run = Run(precise, selection=Selection(START + 1, START + 2))
+        assert run.replay.run().sent_events == 0
+        run = Run(precise, selection=Selection(START, START + 1))
+        assert run.replay.run().sent_events == 2
+
+    def test_bots_come_in_order(self, precise: Path) -> None:
+        bots = BurstBots(3, seed=1)
+        run = Run(precise, bots=bots)
+        run.replay.run()
+        times = [event["event_time"] for event in run.stream.events]
+        assert times == sorted(times)
+        labelled_events = sum(label["event_count"] for label in bots.labels())
+        assert len(times) == 4 + labelled_events
+
+    def test_a_file_may_give_the_pipelines_time(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.csv"
+        path.write_text(
+            "event_time,event_type,txn_timestamp\n"
+            "2019-10-01T00:00:00Z,view,2026-11-01T00:00:00.500Z\n"
+            "2019-10-02T00:00:00Z,view,2026-11-01T00:00:01Z\n"
+        )
+        run = Run(path, pace=Pace(1.0))
+        run.replay.run()
+        assert run.stream.seconds == pytest.approx([0, 0.5])
+        assert [event["txn_timestamp"][11:] for event in run.stream.events] == ["00:00:00.500Z", "00:00:01.000Z"]
+
+
 class TestSelection:
     def test_start_is_sent_and_until_is_not(self, file) -> None:
         run = Run(file(9, 10, 5, 19, 20), selection=Selection(START + 10, START + 20))
         summary = run.replay.run()
-        assert [event["product_id"] for event in run.stream.events] == [1, 3]
+        assert [int(event["product_id"]) for event in run.stream.events] == [1, 3]
         assert (summary.input_rows, summary.sent_events) == (5, 2)
 
     def test_pace_and_shift_begin_at_the_first_event_that_is_selected(self, file) -> None:
@@ -454,19 +520,16 @@ class TestSelection:
         assert run.stream.events[0]["txn_timestamp"] == "2026-11-23T12:00:00.250Z"
 
     @settings(max_examples=50, deadline=None)
-    @given(users=st.lists(st.integers(-(2**63), 2**63 - 1), max_size=60), parts=st.integers(1, 5))
-    def test_parts_are_disjoint_whole_and_split_no_user(self, users: list[int], parts: int) -> None:
-        block = pl.DataFrame(
-            {"second": range(len(users)), "user_id": list(map(str, users))},
-            schema={"second": pl.Int64, "user_id": pl.String},
-        )
+    @given(keys=st.lists(st.text(max_size=3), max_size=60), parts=st.integers(1, 5))
+    def test_parts_are_disjoint_whole_and_split_nobody(self, keys: list[str], parts: int) -> None:
+        block = pl.DataFrame({"ms": range(len(keys)), "key": keys}, schema={"ms": pl.Int64, "key": pl.String})
         shares = [Selection(part=(part, parts)).in_part(block) for part in range(1, parts + 1)]
-        assert pl.concat(shares).sort("second").equals(block)
-        assert all(share["second"].is_sorted() for share in shares)
-        assert sum(share["user_id"].n_unique() for share in shares) == block["user_id"].n_unique()
+        assert pl.concat(shares).sort("ms").equals(block)
+        assert all(share["ms"].is_sorted() for share in shares)
+        assert sum(share["key"].n_unique() for share in shares) == block["key"].n_unique()
 
     def test_parts_are_of_about_the_same_size(self) -> None:
-        block = pl.DataFrame({"user_id": [str(user) for user in range(512_000_000, 512_010_000)]})
+        block = pl.DataFrame({"key": [str(user) for user in range(512_000_000, 512_010_000)]})
         assert 2300 < Selection(part=(3, 4)).in_part(block).height < 2700
 
     def test_parts_share_shift_and_pace(self, file) -> None:
@@ -518,7 +581,7 @@ class TestLoop:
             for event in run.stream.events:
                 seconds.setdefault(event["product_id"], []).append(event["txn_timestamp"])
         assert len(seconds) == 20
-        assert all(times[1][14:19] == f"00:{20 + product}" for product, times in seconds.items())
+        assert all(times[1][14:19] == f"00:{20 + int(product)}" for product, times in seconds.items())
 
     def test_rows_of_all_passes_are_counted(self, file) -> None:
         run = self.looped(file(0, "bad", 1), 4)
@@ -687,7 +750,7 @@ class TestResume:
         path, first, second = file(*range(10)), Stream(Clock()), Stream(Clock())
         resumable(path, tmp_path / "state", first, stopped=lambda: first.calls >= 1)[0].run()
         resumable(path, tmp_path / "state", second)[0].run()
-        assert [event["product_id"] for event in first.events + second.events] == list(range(10))
+        assert [int(event["product_id"]) for event in first.events + second.events] == list(range(10))
         assert len(first.events) == 4
 
     def test_replay_that_was_complete_sends_nothing_again(self, file, tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_a_broken_upload_goes_on_with_the_parts_that_are_missing(
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "other.csv"
     file.write_text("a,b\n1,2\n")
-    with pytest.raises(SourceError, match="none of its first 1000 rows is an event of the data set"):
+    with pytest.raises(SourceError, match="none of its first 1000 rows is an event: a header names each column once"):
         uploads(str(file))
 
 

@@ -109,6 +109,7 @@ TRAFFIC: dict[str, Any] = {
             {"parser": _share},
         ),
         ("late", float | None, f"share of rows that are up to {DEFAULT.late_s} s late", {"parser": _share}),
+        ("guest_share", float | None, "share of sessions without a user id", {"parser": _share}),
         ("checkout_items", int | None, "most purchases of a session in one second", {"min": 1}),
         ("tabs", int | None, "most products that open at once, each in a tab", {"min": 2}),
         ("burst_limit", int | None, "most different events of a visitor in 10 s; then the visitor waits", {"min": 1}),
@@ -139,11 +140,17 @@ REPLAY: dict[str, Any] = {
     "limit": _option(int | None, "read only the first rows", EVENTS, min=1, metavar="ROWS"),
     "loop": _switch("--loop", "begin again at the end, with later times, until Ctrl-C", EVENTS),
     "part": _option(
-        Any, "send only the users of part I: N replays send everything once", EVENTS, parser=_part, metavar="I/N"
+        Any,
+        "send only the users and guests of part I: N replays send everything once",
+        EVENTS,
+        parser=_part,
+        metavar="I/N",
     ),
     "bursts": _option(int, "burst bots to mix in", EVENTS, min=0, metavar="N"),
     "seed": _option(int, "of made traffic, of the bots and of the backoff", EVENTS, metavar="S"),
-    "partition_key": _option(PartitionKey, "events with the same value stay in order", SENDING),
+    "partition_key": _option(
+        PartitionKey, "events with the same value stay in order; without one, those of a session or product", SENDING
+    ),
     "aggregate": _switch("--aggregate", "pack many events into each record, as the KPL does", SENDING),
     "strict_order": _switch("--strict-order", "keep each key's order even where the stream refuses entries", SENDING),
     "resume": _option(Path | None, "note progress in the file, and continue from what it says", SIDE, metavar="FILE"),
@@ -154,7 +161,7 @@ REPLAY: dict[str, Any] = {
         float, "stop if more of the rows than this break the contract", SIDE, parser=_share, metavar="SHARE"
     ),
     "labels": _option(Path | None, "the bots that were mixed in, as JSON", SIDE, metavar="FILE"),
-    "ledger": _option(Path | None, "event_id of each acknowledged record, one a line", SIDE, metavar="FILE"),
+    "ledger": _option(Path | None, "event_key of each acknowledged record, one a line", SIDE, metavar="FILE"),
 }
 DEFAULTS = {field.name: field.default for field in fields(ReplayOptions)}
 

@@ -7,6 +7,7 @@ from base64 import b64encode
 from bisect import bisect
 from collections.abc import Iterable, Sequence
 from hashlib import md5
+from json import dumps
 
 from aws_kinesis_agg import DIGEST_SIZE, MAGIC
 from aws_kinesis_agg.aggregator import messages_pb2
@@ -75,7 +76,7 @@ class _Aggregate:
         size = self._size + EVENT_BYTES + len(event)
         index = self.keys.get(key)
         if index is None:
-            size += KEY_BYTES + len(key)
+            size += KEY_BYTES + len(key.encode())
         if size > MAX_AGGREGATE_BYTES:
             return False
         if index is None:
@@ -113,10 +114,10 @@ class _Packed:
 
     def append_record(self, count: int, key: str, hash_key: str, data: bytes) -> None:
         encoded = b64encode(data).decode()
-        self.entries.append(f'{{"Data":"{encoded}","PartitionKey":"{key}","ExplicitHashKey":"{hash_key}"}}')
+        self.entries.append(f'{{"Data":"{encoded}","PartitionKey":{dumps(key)},"ExplicitHashKey":"{hash_key}"}}')
         # By shard, not by the first event's key: in strict order the aggregates of a shard follow each other.
         self.keys.append(hash_key)
-        self.sizes.append(len(data) + len(key))
+        self.sizes.append(len(data) + len(key.encode()))
         self.counts.append(count)
 
     def records(self) -> Records:

@@ -37,24 +37,24 @@ class Pacer:
         self._pace = pace
         self._clock = clock
         self.started = clock.monotonic()
-        self.first_second = 0
+        self.first_ms = 0
         self.lag_s: float | None = None
 
-    def begin(self, first_second: int) -> None:
-        """Start the schedule now, with an event of this second (Unix time)."""
+    def begin(self, first_ms: int) -> None:
+        """Start the schedule now, with an event of this time, in Unix milliseconds."""
         self.started = self._clock.monotonic()
-        self.first_second = first_second
+        self.first_ms = first_ms
 
-    def due_s(self, seconds: pl.Series, sent_events: int) -> list[float] | None:
+    def due_s(self, times_ms: pl.Series, sent_events: int) -> list[float] | None:
         """Return when each event is due, by the monotonic clock; None if at once.
 
-        `seconds` are the events' times, `sent_events` the number of events sent before them.
+        `times_ms` are the events' times, `sent_events` the number of events sent before them.
         """
         if self._pace.rate:
-            return [self.started + (sent_events + index) / self._pace.rate for index in range(len(seconds))]
+            return [self.started + (sent_events + index) / self._pace.rate for index in range(len(times_ms))]
         if self._pace.speed:
-            gaps = seconds.cast(pl.Float64) - self.first_second
-            return (gaps / self._pace.speed + self.started).to_list()
+            gaps_s = (times_ms - self.first_ms) / 1000
+            return (gaps_s / self._pace.speed + self.started).to_list()
         return None
 
     def wait_until(self, due: float, stopped: Callable[[], bool], report: Callable[[], None]) -> None:

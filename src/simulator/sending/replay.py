@@ -103,13 +103,13 @@ class Replay:
         """
         if self._bots and not self._survey(self._bots):
             return self.summary()
-        for block, loop_s in self._blocks():
+        for block, loop_ms in self._blocks():
             skipped = min(self._skip, block.height)
             self._skip -= skipped
             self._skipped += skipped
             self._note_bots(block.head(skipped))
             if skipped < block.height:
-                self._send(block.slice(skipped), loop_s)
+                self._send(block.slice(skipped), loop_ms)
             if self._stopped():
                 break
         return self.summary()
@@ -141,8 +141,8 @@ class Replay:
         return True
 
     def _blocks(self) -> Iterator[tuple[pl.DataFrame, int]]:
-        """Return the selected blocks, each with the seconds by which its pass is moved."""
-        loop_s = 0
+        """Return the selected blocks, each with the milliseconds by which its pass is moved."""
+        loop_ms = 0
         while True:
             first: int | None = None
             last = 0
@@ -150,17 +150,17 @@ class Replay:
                 # Shift, pace and loop go by all users, so that the parts of one replay stay together.
                 block = self._plan.selection.in_time(block)
                 if block.height:
-                    second = pl.col("second")
-                    begin, low, high = block.select(begin=second.first(), low=second.min(), high=second.max()).row(0)
+                    ms = pl.col("ms")
+                    begin, low, high = block.select(begin=ms.first(), low=ms.min(), high=ms.max()).row(0)
                     if first is None:
-                        if not loop_s:
+                        if not loop_ms:
                             self._begin(begin)
                         first, last = low, high
                     first, last = min(first, low), max(last, high)
-                yield self._plan.selection.in_part(block), loop_s
+                yield self._plan.selection.in_part(block), loop_ms
             if not self._plan.loop or first is None:
                 return
-            loop_s += last - first + 1
+            loop_ms += last - first + 1000
             self._earlier_rows += self._source.rows
 
     def _one_pass(self) -> Iterator[pl.DataFrame]:
@@ -197,25 +197,26 @@ class Replay:
                 f"{share:g}; see why in the --malformed file, or allow more with --max-malformed"
             )
 
-    def _begin(self, first_second: int) -> None:
+    def _begin(self, first_ms: int) -> None:
         """Fix what counts from the first event on: the shift of all times, and the pace."""
-        self._pacer.begin(first_second)
+        self._pacer.begin(first_ms)
         if self._plan.time == "now":
-            self._shift_ms = self._clock.now_ms() - first_second * 1000
+            self._shift_ms = self._clock.now_ms() - first_ms
         if self._resume:
             if self._resume.shift_ms is not None:
                 self._shift_ms = self._resume.shift_ms
             # Before anything is sent: a repeated batch has the same times then, and a wrong path fails early.
             self._resume.save(self._resume.acknowledged, self._shift_ms)
 
-    def _send(self, block: pl.DataFrame, loop_s: int) -> None:
+    def _send(self, block: pl.DataFrame, loop_ms: int) -> None:
         """Send the block, each event when it is due."""
         sink, pacer = self._sink, self._pacer
-        seconds = block["second"] + loop_s
+        times_ms = block["ms"] + loop_ms
         if self._skipped and not sink.counts.put_events:
-            pacer.begin(seconds[0])
-        data, keys = wire_data(block, self._shift_ms + loop_s * 1000), block[self._plan.partition_key]
-        due_s = pacer.due_s(seconds, sink.counts.put_events)
+            pacer.begin(times_ms[0])
+        data = wire_data(block, self._shift_ms + loop_ms)
+        keys = block["key" if self._plan.partition_key == "user_id" else "category_key"]
+        due_s = pacer.due_s(times_ms, sink.counts.put_events)
         start = 0
         while start < block.height and not self._stopped():
             stop = min(start + sink.batch_events, block.height)
@@ -239,7 +240,7 @@ class Replay:
 
     def _note_bots(self, sent: pl.DataFrame) -> None:
         if self._bots:
-            self._bots.note_sent(sent["user_id"], sent["second"])
+            self._bots.note_sent(sent["key"], sent["ms"])
 
     def _keep(self, row: Malformed) -> None:
         self._malformed_rows += 1
@@ -262,5 +263,5 @@ class Replay:
 
 def wire_data(block: pl.DataFrame, shift_ms: int) -> pl.Series:
     """Return the wire records of a block, its times shifted."""
-    at = pl.from_epoch(pl.col("second") * 1000 + shift_ms, "ms").dt.to_string("%Y-%m-%dT%H:%M:%S%.3fZ")
+    at = pl.from_epoch(pl.col("ms") + shift_ms, "ms").dt.to_string("%Y-%m-%dT%H:%M:%S%.3fZ")
     return block.select(pl.concat_str("head", at, pl.lit('"}'))).to_series()

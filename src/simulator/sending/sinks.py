@@ -9,7 +9,7 @@ import polars as pl
 
 from simulator.sending.aggregate import Aggregator
 from simulator.sending.writer import Counts, Records, Writer
-from simulator.traffic.event import event_id
+from simulator.traffic.event import event_key
 
 # Between two looks at the stream's shards: a reshard is rare, and what is packed for the old shards still arrives.
 LIST_SHARDS_EVERY_S = 10.0
@@ -29,18 +29,18 @@ class Sink(Protocol):
 
 
 class StreamSink:
-    """A stream that gets one record for each event. With `with_event_ids`, the writer's tags are the events' ids."""
+    """A stream that gets one record for each event. With `with_event_keys`, these are the writer's tags."""
 
     batch_events = 500
     linger_s = 0.0
 
-    def __init__(self, writer: Writer, with_event_ids: bool = False) -> None:
+    def __init__(self, writer: Writer, with_event_keys: bool = False) -> None:
         self._writer = writer
-        self._with_event_ids = with_event_ids
+        self._with_event_keys = with_event_keys
         self.counts = writer.counts
 
     def put(self, data: pl.Series, keys: pl.Series) -> None:
-        tags = [event_id(json.loads(text)) for text in data] if self._with_event_ids else None
+        tags = [event_key(json.loads(text)) for text in data] if self._with_event_keys else None
         self._writer.put(to_records(data, keys, tags))
 
 
@@ -96,22 +96,25 @@ class FileSink:
 
 
 def to_records(data: pl.Series, keys: pl.Series, tags: Sequence[Any] | None = None) -> Records:
-    """Return wire records as entries of PutRecords. Keys are ids: they need no escaping."""
+    """Return wire records as entries of PutRecords. Keys hold no control characters."""
     encoded = data.cast(pl.Binary).bin.encode("base64")
-    parts = (pl.lit('{"Data":"'), encoded, pl.lit('","PartitionKey":"'), keys, pl.lit('"}'))
+    escaped = keys
+    if keys.str.contains(r'["\\]').any():
+        escaped = keys.str.replace_all("\\", r"\\", literal=True).str.replace_all('"', r"\"", literal=True)
+    parts = (pl.lit('{"Data":"'), encoded, pl.lit('","PartitionKey":"'), escaped, pl.lit('"}'))
     entries = pl.select(pl.concat_str(*parts)).to_series()
     sizes = data.str.len_bytes() + keys.str.len_bytes()
     return Records(entries.to_list(), keys.to_list(), sizes.to_list(), tags=tags)
 
 
 def write_ledger(file: TextIO) -> Callable[[Sequence[str]], None]:
-    """Return a callback for Writer that writes acknowledged event_ids, one a line.
+    """Return a callback for Writer that writes acknowledged event_keys, one a line.
 
     Each call flushes the file, so it is right even after a kill.
     """
 
-    def acknowledged(event_ids: Sequence[str]) -> None:
-        file.writelines(f"{event_id}\n" for event_id in event_ids)
+    def acknowledged(event_keys: Sequence[str]) -> None:
+        file.writelines(f"{key}\n" for key in event_keys)
         file.flush()
 
     return acknowledged

@@ -20,8 +20,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from simulator.aws import ClientFactory, client_from_environment
 from simulator.sending.errors import explain
-from simulator.traffic.event import MalformedRow, parse, second_of
-from simulator.traffic.source import SourceError, fields, open_raw, open_text
+from simulator.traffic.event import COLUMNS, MalformedRow, at_ms, parse
+from simulator.traffic.source import HEADER_ALLOWED, SourceError, fields, open_raw, open_text, read_header
 
 # At most 10,000 parts: enough for 160 GB. https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 PART_BYTES = 16 * 1024**2
@@ -168,9 +168,13 @@ def _begin(s3: Any, bucket: str, key: str) -> tuple[str, dict[int, dict]]:
 
 def _month(name: str, lines: list[bytes]) -> datetime:
     """Return the time of the first event. Raise SourceError if there is none."""
-    for line in lines:
+    columns: Sequence[str] = COLUMNS
+    for number, line in enumerate(line.rstrip(b"\r\n") for line in lines):
         try:
-            return datetime.fromtimestamp(second_of(parse(fields(line.rstrip(b"\r\n")))["event_time"]), UTC)
+            if number == 0 and (header := read_header(line)):
+                columns = header
+                continue
+            return datetime.fromtimestamp(at_ms(parse(fields(line), columns)) / 1000, UTC)
         except MalformedRow:
             continue
-    raise SourceError(f"{name}: none of its first {SAMPLE_ROWS} rows is an event of the data set; give another file")
+    raise SourceError(f"{name}: none of its first {SAMPLE_ROWS} rows is an event: {HEADER_ALLOWED}")

@@ -1,6 +1,7 @@
 """Labelled burst bots: synthetic users who do more in ten seconds than any shopper, mixed into real traffic."""
 
 import heapq
+import re
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -8,7 +9,16 @@ from itertools import count
 from random import Random
 from typing import Any
 
-from simulator.traffic.event import MAX_ID, Event, event_time_at, second_of
+from simulator.traffic.event import (
+    COLUMNS,
+    MAX_ID_CHARACTERS,
+    PRODUCT_FIELDS,
+    Event,
+    at_ms,
+    event_time_at,
+    ordering_key,
+    wire_time,
+)
 
 # (t - 10 s, t] of whole seconds holds ten of them: first and last event are at most nine seconds apart.
 SPAN_S = 9
@@ -19,6 +29,8 @@ MAX_ASTRIDE_EVENTS = 10
 KINDS = ("same_second", "astride", "even")
 
 _SPARE_IDS = 64
+_NUMBER = re.compile(r"(0|[1-9][0-9]{0,18})")
+_STEM = MAX_ID_CHARACTERS - len(f"-{MAX_EVENTS}")
 
 
 class BotsError(ValueError):
@@ -29,7 +41,7 @@ class BotsError(ValueError):
 class Bot:
     """A synthetic user that breaks the burst rule. `seconds` holds the times of its events that were sent."""
 
-    user_id: int
+    user_id: str
     kind: str
     seconds: list[int] = field(default_factory=list)
 
@@ -56,7 +68,7 @@ class BurstBots:
         self._rng = Random(f"attack {seed}")
         # Far above the data set's ids, so that people recognise a bot; spare ones, because survey may remove some.
         self._candidates = dict.fromkeys(
-            900_000_000_000 + self._rng.randrange(10**11) for _ in range(bots + _SPARE_IDS)
+            str(900_000_000_000 + self._rng.randrange(10**11)) for _ in range(bots + _SPARE_IDS)
         )
         self._bots = bots
         self._rows = 0
@@ -67,7 +79,7 @@ class BurstBots:
     def survey(self, events: Iterable[Event]) -> Iterator[Event]:
         """Return the events unchanged, and count them. Exhaust the iterator."""
         for event in events:
-            self._candidates.pop(event["user_id"], None)
+            self._candidates.pop(ordering_key(event), None)
             self._rows += 1
             yield event
 
@@ -93,23 +105,23 @@ class BurstBots:
         waiting = list(zip(places, spread, strict=True))[::-1]
         latest = 0
         for place, event in enumerate(events):
-            second = second_of(event["event_time"])
-            latest = max(latest, second)
-            yield from self._due_before(second)
+            ms = at_ms(event)
+            latest = max(latest, ms // 1000)
+            yield from self._due_before(ms / 1000)
             while waiting and waiting[-1][0] == place:
-                self._start(waiting.pop()[1], second, event)
+                self._start(waiting.pop()[1], -(-ms // 1000), event)
             yield event
         latest = max([latest, *(second for second, *_ in self._pending)])
         yield from self._due_before(latest + 1)
         self._start(last, latest + 1, event)
         yield from self._due_before(latest + 2 * BOUNDARY_S + SPAN_S)
 
-    def note_sent(self, user_ids: Iterable[str], seconds: Iterable[int]) -> None:
-        """Note the events that were sent, shoppers' and bots'."""
-        bots = {str(bot.user_id): bot for bot in self.bots}
-        for user_id, second in zip(user_ids, seconds, strict=True):
-            if bot := bots.get(user_id):
-                bot.seconds.append(second)
+    def note_sent(self, keys: Iterable[str], times_ms: Iterable[int]) -> None:
+        """Note the events that were sent, shoppers' and bots', by their ordering keys and Unix milliseconds."""
+        bots = {bot.user_id: bot for bot in self.bots}
+        for key, ms in zip(keys, times_ms, strict=True):
+            if bot := bots.get(key):
+                bot.seconds.append(ms // 1000)
 
     @property
     def sent_events(self) -> int:
@@ -121,22 +133,30 @@ class BurstBots:
         return [bot.label() for bot in self.bots if bot.seconds]
 
     def _start(self, bot: Bot, not_before: int, like: Event) -> None:
-        """Plan a burst. It walks over product numbers from that of a nearby event, so that no two events are equal."""
+        """Plan a burst. It walks over products from that of a nearby event, so that no two events are equal."""
         session = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
-        first_product = min(like["product_id"], MAX_ID - MAX_EVENTS)
+        product = {name: like[name] for name in PRODUCT_FIELDS if name in like}
         for step, second in enumerate(burst_seconds(bot.kind, not_before, self._rng)):
-            event = like | {
-                "event_time": event_time_at(second),
+            own = {
+                "event_time": wire_time(second * 1000),
                 "event_type": "view",
-                "product_id": first_product + step,
+                "product_id": neighbour(like["product_id"], step),
                 "user_id": bot.user_id,
                 "user_session": session,
             }
+            event = dict.fromkeys(COLUMNS) | product | own
             heapq.heappush(self._pending, (second, next(self._sequence), event))
 
-    def _due_before(self, second: int) -> Iterator[Event]:
+    def _due_before(self, second: float) -> Iterator[Event]:
         while self._pending and self._pending[0][0] < second:
             yield heapq.heappop(self._pending)[-1]
+
+
+def neighbour(product_id: str | None, step: int) -> str:
+    """Return the id of another product for each step: the next numbers, or the same text with a number behind it."""
+    if product_id is None or _NUMBER.fullmatch(product_id):
+        return str(int(product_id or 1) + step)
+    return f"{product_id[:_STEM]}-{step}"
 
 
 def burst_seconds(kind: str, not_before: int, rng: Random) -> list[int]:

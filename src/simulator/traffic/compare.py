@@ -19,12 +19,12 @@ TOP_PRODUCTS = (1, 10, 100, 1000)
 _RECORD = pl.Struct(
     {
         "event_type": pl.String,
-        "product_id": pl.Int64,
-        "category_id": pl.Int64,
+        "product_id": pl.String,
+        "category_id": pl.String,
         "category_code": pl.String,
         "brand": pl.String,
         "price": pl.Float64,
-        "user_id": pl.Int64,
+        "user_id": pl.String,
         "user_session": pl.String,
     }
 )
@@ -44,16 +44,20 @@ def compare(inputs: Sequence[Path | str], limit: int | None = None) -> str:
 
 
 def read(name: Path | str, limit: int | None = None) -> pl.DataFrame:
-    """Return the input's good rows in its order: `second` (Unix time) and the contract's columns.
+    """Return the input's good rows in its order: `second` (Unix time), `actor` and the data set's columns.
+
+    The actor is the user, else the session, else null.
 
     Raise SourceError if the input is not usable or holds no event.
     """
     blocks = [
         block.select(
-            "second",
+            pl.col("ms") // 1000,
             # The wire record, with the value that only a replay knows left empty.
             (pl.col("head") + '"}').str.json_decode(_RECORD).struct.unnest(),
         )
+        .rename({"ms": "second"})
+        .with_columns(actor=pl.coalesce("user_id", "user_session"))
         for block in Source(name, limit).blocks()
     ]
     events = pl.concat(blocks) if blocks else pl.DataFrame()
@@ -73,11 +77,11 @@ def measures(events: pl.DataFrame) -> Iterator[tuple[str, str]]:
 
 def _counts(events: pl.DataFrame, unique: pl.DataFrame) -> Iterator[tuple[str, str]]:
     yield "events", f"{events.height:,}"
-    yield "users", f"{events['user_id'].n_unique():,}"
+    yield "users", f"{events['user_id'].drop_nulls().n_unique():,}"
     yield "sessions", f"{events['user_session'].drop_nulls().n_unique():,}"
     for event_type in EVENT_TYPES:
         yield f"share of {event_type}", _percent((events["event_type"] == event_type).mean())
-    for name in ("category_code", "brand", "user_session"):
+    for name in ("category_code", "brand", "user_id", "user_session"):
         yield f"{name} null", _percent(events[name].is_null().mean())
     yield "price 0", _percent((events["price"] == 0).mean())
     yield "exact duplicates", _percent(1 - unique.height / events.height)
@@ -85,16 +89,17 @@ def _counts(events: pl.DataFrame, unique: pl.DataFrame) -> Iterator[tuple[str, s
         "out of order: later in the file than a newer one",
         _percent((events["second"] < events["second"].cum_max()).mean()),
     )
-    ids = events.select(pl.max_horizontal(pl.col("product_id", "category_id", "user_id").abs().max()))
-    yield "digits of the longest id", str(len(str(ids.item())))
+    ids = events.select(pl.max_horizontal(pl.col("product_id", "category_id", "user_id").str.len_chars().max()))
+    yield "characters of the longest id", _number(ids.item())
 
 
 def _times(events: pl.DataFrame, unique: pl.DataFrame) -> Iterator[tuple[str, str]]:
     per_second = events.group_by("second").len()["len"]
     yield "most events in one second", str(per_second.max())
-    gaps = unique.sort("user_id", "second", maintain_order=True).select(
-        gap=pl.col("second").diff().over("user_id"),
-        in_session=pl.col("user_session") == pl.col("user_session").shift().over("user_id"),
+    known = unique.drop_nulls("actor")
+    gaps = known.sort("actor", "second", maintain_order=True).select(
+        gap=pl.col("second").diff().over("actor"),
+        in_session=pl.col("user_session") == pl.col("user_session").shift().over("actor"),
     )
     yield f"seconds between a user's events: {_names(GAP_QUANTILES)}", _quantiles(gaps["gap"], GAP_QUANTILES)
     within = gaps.filter("in_session")["gap"]
@@ -102,16 +107,16 @@ def _times(events: pl.DataFrame, unique: pl.DataFrame) -> Iterator[tuple[str, st
     between = gaps.filter(~pl.col("in_session"))["gap"]
     yield f"seconds from one session to the next: {_names(COUNT_QUANTILES)}", _quantiles(between, COUNT_QUANTILES)
     busiest = (
-        unique.select("user_id", at=pl.from_epoch("second"))
-        .sort("user_id", "at")
-        .rolling("at", period=f"{WINDOW_S}s", group_by="user_id", closed="right")
+        known.select("actor", at=pl.from_epoch("second"))
+        .sort("actor", "at")
+        .rolling("at", period=f"{WINDOW_S}s", group_by="actor", closed="right")
         .agg(count=pl.len())
-        .group_by("user_id")
+        .group_by("actor")
         .agg(pl.col("count").max())["count"]
     )
     for count in range(1, 6):
         yield f"users with {count} in their busiest {WINDOW_S} s", _percent((busiest == count).mean())
-    yield f"most different events of a user in {WINDOW_S} s", str(busiest.max())
+    yield f"most different events of a user in {WINDOW_S} s", _number(busiest.max())
 
 
 def _visits(events: pl.DataFrame, unique: pl.DataFrame) -> Iterator[tuple[str, str]]:
@@ -135,7 +140,7 @@ def _visits(events: pl.DataFrame, unique: pl.DataFrame) -> Iterator[tuple[str, s
     yield "products per session: mean", _number(sessions["products"].mean())
     yield "categories per session: mean", _number(sessions["categories"].mean())
     yield "sessions that buy", _percent(sessions["buys"].mean())
-    users = events.group_by("user_id").agg(pl.col("user_session").n_unique())["user_session"]
+    users = events.drop_nulls("actor").group_by("actor").agg(pl.col("user_session").n_unique())["user_session"]
     yield "sessions per user: mean", _number(users.mean())
     yield "users with several sessions", _percent((users > 1).mean())
     at_once = unique.group_by("user_session", "second", "event_type").agg(pl.col("product_id").n_unique())
@@ -147,7 +152,7 @@ def _visits(events: pl.DataFrame, unique: pl.DataFrame) -> Iterator[tuple[str, s
 def _products(events: pl.DataFrame) -> Iterator[tuple[str, str]]:
     for name in ("product_id", "category_id", "category_code", "brand"):
         yield f"distinct {name}", f"{events[name].drop_nulls().n_unique():,}"
-    by_product = events["product_id"].value_counts(sort=True)["count"]
+    by_product = events["product_id"].drop_nulls().value_counts(sort=True)["count"]
     top = ", ".join(_percent(by_product.head(count).sum() / events.height) for count in TOP_PRODUCTS)
     yield f"events of the {', '.join(map(str, TOP_PRODUCTS))} top products", top
     for name in ("category_code", "brand"):

@@ -27,7 +27,7 @@ import polars as pl
 from simulator.options import DEFAULT, TrafficOptions
 from simulator.traffic.catalogue import Catalogue, Product, Shelf
 from simulator.traffic.event import COLUMNS, Event, MalformedRow, event_time_at, parse, second_of
-from simulator.traffic.source import fields, to_block
+from simulator.traffic.source import to_block
 
 # Log-normal pauses as (mean, deviation) of the logarithm of seconds: e ** 3.45 = 31. To THINK and DECIDE, which comes
 # before a purchase, MIN_THINK_S is added, and they are multiplied by a shopper's own pace: some are quick, others slow.
@@ -136,7 +136,7 @@ class LookAlike:
         generated = islice(endless_lines(*self._arguments), self.limit)
         while lines := [line.encode() for line in islice(generated, BLOCK_EVENTS)]:
             self.rows += len(lines)
-            yield to_block(lines, lambda line: parse(fields(line)), _refuse)
+            yield to_block(lines, _refuse)
 
 
 def _refuse(index: int, line: bytes, error: MalformedRow) -> None:
@@ -262,6 +262,8 @@ class _Shop:
         copies = options.duplicate_share / (1 - options.duplicate_share)
         self._first_copy_share = copies * (1 - ONCE_MORE_SHARE)
         self._visitors = self._rng.randrange(USER_IDS)
+        # Chance of their own: whoever is a guest, the traffic is the same.
+        self._guests, self._guest_share = Random(f"guests {seed}"), options.guest_share
         self._known: list[tuple[int, int]] = []  # (second of the last event, user_id)
 
     def visit(self, second: int) -> Iterator[Act]:
@@ -297,7 +299,8 @@ class _Shop:
         `recent` holds the seconds of the user's latest `burst_limit` different events, and is kept so.
         """
         rng = self._rng
-        tail = f",{user_id},{uuid.UUID(int=rng.getrandbits(128), version=4)}"
+        is_guest = self._guests.random() < self._guest_share
+        tail = f",{'' if is_guest else user_id},{uuid.UUID(int=rng.getrandbits(128), version=4)}"
         pace = rng.lognormvariate(*PACE)
         views = bisect(_VIEW_SHARES, rng.random() * _VIEW_SHARES[-1]) + 1
         shelf = self._catalogue.shelf(second // HOUR_S % 24, rng)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from io import BufferedIOBase, BufferedReader, RawIOBase
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,21 @@ import smart_open
 from botocore.exceptions import BotoCoreError, ClientError
 
 from simulator.aws import ClientFactory, client_from_environment
-from simulator.traffic.event import COLUMNS, EVENT_TYPES, Event, MalformedRow, encode_head, parse, second_of
+from simulator.traffic.event import (
+    COLUMNS,
+    FIELDS,
+    MAX_ID_CHARACTERS,
+    OTHERS,
+    REQUIRED,
+    Event,
+    Kind,
+    MalformedRow,
+    at_ms,
+    encode_head,
+    ordering_key,
+    parse,
+    spread_key,
+)
 
 CHUNK_BYTES = 1 << 22
 PIECE_BYTES = 1 << 16
@@ -29,27 +44,41 @@ MAX_ROW_BYTES = 100_000
 ENDINGS = (".csv", ".csv.gz", ".csv.zip")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-# A block: events in the file's order. `head` is the wire record up to where the value of `txn_timestamp` begins.
+# A block: events in the file's order. `key` and `category_key` are partition keys: of one user or session, and of one
+# category. `head` is the wire record up to where the value of `txn_timestamp` begins.
 BLOCK = {
-    "second": pl.Int64,  # Unix time
-    "user_id": pl.String,
-    "category_id": pl.String,
+    "ms": pl.Int64,  # Unix time
+    "key": pl.String,
+    "category_key": pl.String,
     "head": pl.String,
 }
 
 # What reading raises where a file is damaged.
 UNREADABLE = (EOFError, OSError, zlib.error, zipfile.BadZipFile)
 
-TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
-
-# A row as nearly all are: it is valid, and its texts are those of the wire record. Rows that differ (a quote, a price
-# with one decimal, a sign, a time that may not exist) go through `event.parse`, which decides.
-_ID = r"(?:0|-?[1-9][0-9]{0,17}|[1-8][0-9]{18})"
-_TEXT = r'[^",\\\x00-\x1f\x7f]*'
+# A row as nearly all are: it is valid, and its texts are those of the wire record. Rows that differ (a quote inside a
+# text, a price with one decimal, a time with an offset) go through `event.parse`, which decides.
 _DAY = "(?:19[7-9]|2[0-9]{2})[0-9]-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
-_TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
-_PRICE = r"(?:0|[1-9][0-9]{0,9})\.[0-9]{2}"
-PLAIN_ROW = f"^{_DAY} {_TIME} UTC,(?:{'|'.join(EVENT_TYPES)}),{_ID},{_ID},{_TEXT},{_TEXT},{_PRICE},{_ID},{_TEXT}$"
+_CLOCK = "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+_UNFIT = r'"\\\x00-\x1f\x7f'
+_PLAIN: dict[Kind, str] = {
+    "time": rf"{_DAY}[ T]{_CLOCK}(?:\.[0-9]{{3}})?(?: UTC|Z)",
+    "price": r"(?:0|[1-9][0-9]{0,9})\.[0-9]{2}",
+    "quantity": "[1-9][0-9]{0,17}",
+}
+COMMA = "\x1f"  # stands for a comma inside of quotes; no plain row holds it
+
+
+@lru_cache
+def plain_row(columns: Sequence[str]) -> str:
+    """Return the pattern of a plain row of these columns. Its length is not limited."""
+
+    def cell(name: str) -> str:
+        plain = _PLAIN.get(FIELDS[name])
+        bare, quoted = (plain, plain) if plain else (f"[^,{_UNFIT}]+", f"[^{_UNFIT}]+")
+        return f'(?:{bare}|"{quoted}")' if name in REQUIRED else f'(?:{bare}|"(?:{quoted})?")?'
+
+    return f"^{','.join(map(cell, columns))}$"
 
 
 class SourceError(ValueError):
@@ -72,9 +101,10 @@ class Malformed:
 class Source:
     """The rows of one or more inputs, in the order of their first events.
 
-    Inputs are paths, folders, globs, s3:// objects or prefixes. A file has a header or none. One line is one row: no
-    field of the contract may hold a line break, so a stray quote spoils only its own row. After a pass `rows` is the
-    number of rows read, without headers; `damage` says which file could not be read to its end and why, if any.
+    Inputs are paths, folders, globs, s3:// objects or prefixes. A file without a header has the data set's columns. One
+    line is one row: no field of the contract may hold a line break, so a stray quote spoils only its own row. After a
+    pass `rows` is the number of rows read, without headers; `damage` says which file could not be read to its end and
+    why, if any.
     """
 
     def __init__(
@@ -96,7 +126,7 @@ class Source:
         for file, first_line, lines in self._texts(malformed):
             for line_number, line in enumerate(lines, start=first_line):
                 try:
-                    event = _parse(line)
+                    event = parse(fields(line), file.columns)
                 except MalformedRow as error:
                     malformed(Malformed(file.name, line_number, str(error), _readable(line)))
                 else:
@@ -111,15 +141,23 @@ class Source:
             ) -> None:
                 malformed(Malformed(file.name, first_line + index, str(error), _readable(line)))
 
-            yield to_block(lines, _parse, keep)
+            yield to_block(lines, keep, file.columns)
 
     @property
     def files(self) -> list["_File"]:
         """The inputs' files in the order of their first events; each is opened once to find it. Raise SourceError."""
         if self._files is None:
             found = [_File(name, self._create_client) for name in expand(self.inputs, self._create_client)]
-            self._files = found if len(found) == 1 else sorted(found, key=lambda file: file.first_second())
+            self._files = found if len(found) == 1 else sorted(found, key=lambda file: file.first_ms())
         return self._files
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The fields that the files have columns for, in the contract's order, the data set's among them."""
+        for file in self.files:
+            next(file.lines(), None)
+        named = {name for file in self.files for name in file.columns}
+        return tuple(name for name in FIELDS if name in COLUMNS or name in named)
 
     @property
     def share_read(self) -> float | None:
@@ -154,25 +192,20 @@ class Source:
 
 def to_block(
     lines: list[bytes],
-    parse_line: Callable[[bytes], Event],
     malformed: Callable[[int, bytes, MalformedRow], None],
+    columns: Sequence[str] = COLUMNS,
 ) -> pl.DataFrame:
     """Return a block of the lines' events. `malformed` gets (index, line, error) of each other line."""
-    try:
-        row = pl.Series("row", b"\n".join(lines).decode().split("\n") if lines else [], pl.String)
-    except UnicodeDecodeError:
-        is_plain = pl.Series([False] * len(lines))
-        row = pl.Series("row", [""] * len(lines), pl.String)
-    else:
-        exists = row.str.slice(0, 19).str.to_datetime(TIME_FORMAT, strict=False).is_not_null()
-        is_plain = row.str.contains(PLAIN_ROW) & exists & (row.str.len_bytes() <= MAX_ROW_BYTES)
-    plain = _plain_block(row.filter(is_plain))
-    if is_plain.all():
+    row = _rows(lines)
+    is_plain = row.str.contains(plain_row(columns)) & (row.str.len_bytes() <= MAX_ROW_BYTES)
+    plain, is_whole = _plain_block(row.filter(is_plain), columns)
+    if is_plain.all() and is_whole.all():
         return plain
+    is_plain = is_plain.scatter(is_plain.arg_true().filter(~is_whole), False)
     odd: list[tuple[int, Event]] = []
     for index in (~is_plain).arg_true():
         try:
-            odd.append((index, parse_line(lines[index])))
+            odd.append((index, parse(fields(lines[index]), columns)))
         except MalformedRow as error:
             malformed(index, lines[index], error)
     if not odd:
@@ -185,46 +218,134 @@ def to_block(
 def from_events(events: Iterable[Event]) -> pl.DataFrame:
     """Return a block of these events."""
     rows = [
-        (second_of(event["event_time"]), str(event["user_id"]), str(event["category_id"]), encode_head(event))
-        for event in events
+        (at_ms(event), key := ordering_key(event), event["category_id"] or key, encode_head(event)) for event in events
     ]
     return pl.DataFrame(rows, schema=BLOCK, orient="row")
 
 
-def _plain_block(row: pl.Series) -> pl.DataFrame:
-    """Return a block of rows that PLAIN_ROW accepts, encoded as `event.encode_head` does."""
+def _rows(lines: list[bytes]) -> pl.Series:
+    """Return the lines as texts, or empty ones where they are not UTF-8."""
+    try:
+        return pl.Series("row", b"\n".join(lines).decode().split("\n") if lines else [], pl.String)
+    except UnicodeDecodeError:
+        return pl.Series("row", [""] * len(lines), pl.String)
 
-    def or_null(name: str) -> pl.Expr:
-        quoted = pl.concat_str(pl.lit('"'), name, pl.lit('"'))
-        return pl.when(pl.col(name) == "").then(pl.lit("null")).otherwise(quoted)
 
-    fields = row.str.split_exact(",", len(COLUMNS) - 1).struct.rename_fields(list(COLUMNS)).struct.unnest()
-    return fields.select(
-        pl.col("event_time").str.slice(0, 19).str.to_datetime(TIME_FORMAT).dt.epoch("s").alias("second"),
-        "user_id",
-        "category_id",
-        pl.concat_str(
-            pl.lit('{"event_time":"'),
-            "event_time",
-            pl.lit('","event_type":"'),
-            "event_type",
-            pl.lit('","product_id":'),
-            "product_id",
-            pl.lit(',"category_id":'),
-            "category_id",
-            pl.lit(',"category_code":'),
-            or_null("category_code"),
-            pl.lit(',"brand":'),
-            or_null("brand"),
-            pl.lit(',"price":'),
-            "price",
-            pl.lit(',"user_id":'),
-            "user_id",
-            pl.lit(',"user_session":'),
-            or_null("user_session"),
-            pl.lit(',"txn_timestamp":"'),
-        ).alias("head"),
-    )
+def _plain_block(row: pl.Series, columns: Sequence[str]) -> tuple[pl.DataFrame, pl.Series]:
+    """Return (block, mask) of rows that `plain_row` accepts, encoded as `event.encode_head` does.
+
+    The mask says which rows are in the block: those of which no id is too long and each time exists.
+    """
+    row, has_quotes = _without_quotes(row)
+    cells = row.str.split_exact(",", len(columns) - 1).struct.rename_fields(list(columns)).struct.unnest()
+    if has_quotes:
+        texts = [name for name in columns if FIELDS[name] not in _PLAIN]
+        cells = cells.with_columns(pl.col(texts).str.replace_all(COMMA, ",", literal=True))
+    ms = _ms(cells["event_time"])
+    is_whole = ms.is_not_null()
+    if "txn_timestamp" in columns:
+        own_ms = _ms(cells["txn_timestamp"])
+        is_whole &= own_ms.is_not_null() | (cells["txn_timestamp"].str.len_bytes() == 0)
+        ms = own_ms.fill_null(ms)
+    for name in columns:
+        if FIELDS[name] in ("id", "type"):
+            # Of bytes, which are at least as many: `event.parse` counts the characters.
+            is_whole &= cells[name].str.len_bytes() <= MAX_ID_CHARACTERS
+    cells = cells.with_columns(ms)
+    if not is_whole.all():
+        cells = cells.filter(is_whole)
+    block = cells.select("ms", *_keys(cells), pl.concat_str(_head(cells)).alias("head"))
+    if block["key"].null_count():
+        spread = pl.col("head").map_elements(spread_key, pl.String)
+        block = block.with_columns(key=pl.coalesce("key", spread)).with_columns(
+            category_key=pl.coalesce("category_key", "key")
+        )
+    return block, is_whole
+
+
+def _without_quotes(row: pl.Series) -> tuple[pl.Series, bool]:
+    """Return plain rows without quotes, with COMMA for each comma inside of them, and whether there were any."""
+    has_quotes = row.str.contains('"', literal=True)
+    if not has_quotes.any():
+        return row, False
+    bare = []
+    for text in row.filter(has_quotes):
+        parts = text.split('"')
+        parts[1::2] = [part.replace(",", COMMA) for part in parts[1::2]]
+        bare.append("".join(parts))
+    return row.scatter(has_quotes.arg_true(), bare), True
+
+
+def _ms(time: pl.Series) -> pl.Series:
+    """Return the Unix milliseconds of plain times; null where there is none, such as on the 30th of February."""
+    second = time.str.slice(0, 19)
+    at = second.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False)
+    if at.null_count():
+        at = at.fill_null(second.str.to_datetime("%Y-%m-%dT%H:%M:%S", strict=False))
+    ms = at.dt.epoch("ms")
+    if time.str.contains(".", literal=True).any():
+        fraction = time.str.slice(20, 3).cast(pl.Int64, strict=False)  # `UTC`, or nothing, is none
+        ms += fraction.fill_null(0)
+    return ms.alias("ms")
+
+
+def _keys(cells: pl.DataFrame) -> Iterator[pl.Expr]:
+    """Yield the partition keys of plain rows, as `event.ordering_key` has them; null where only the head is left."""
+
+    def first_of(*names: str) -> pl.Expr:
+        there: list[pl.Expr] = []
+        for name in names:
+            if name in cells.columns:
+                if not _has_empty(cells[name]):
+                    there.append(pl.col(name))
+                    break
+                there.append(pl.when(pl.col(name) != "").then(pl.col(name)))
+        return pl.coalesce(there) if there else pl.lit(None, pl.String)
+
+    yield first_of("user_id", "user_session", "product_id").alias("key")
+    yield first_of("category_id", "user_id", "user_session", "product_id").alias("category_key")
+
+
+def _head(cells: pl.DataFrame) -> list[pl.Expr]:
+    """Return the parts of the wire records of plain rows."""
+    parts: list[pl.Expr] = []
+    text = "{"  # that comes before the next value
+
+    def add(*values: pl.Expr) -> None:
+        nonlocal text
+        parts.extend([pl.lit(text), *values])
+        text = ""
+
+    for name in (*COLUMNS, *OTHERS):
+        before = f'{"," if parts else ""}"{name}":'
+        quote = "" if FIELDS[name] in ("price", "quantity") else '"'
+        value = pl.col(name)
+        if name == "event_time":
+            text += before
+            add(*_wire_time(cells[name]))
+        elif name not in cells.columns:
+            text += f"{before}null" if name in COLUMNS else ""
+        elif not _has_empty(cells[name]):
+            text += before + quote
+            add(value)
+            text += quote
+        else:
+            whole = pl.concat_str(pl.lit(before + quote), value, pl.lit(quote))
+            add(pl.when(value != "").then(whole).otherwise(pl.lit(f"{before}null" if name in COLUMNS else "")))
+    return [*parts, pl.lit(f'{text},"txn_timestamp":"')]
+
+
+def _wire_time(time: pl.Series) -> list[pl.Expr]:
+    """Return the parts of the plain times, with quotes, as on the wire."""
+    value = pl.col(time.name)
+    fraction = pl.lit(".000")
+    if time.str.contains(".", literal=True).any():
+        fraction = pl.when(value.str.slice(19, 1) == ".").then(value.str.slice(19, 4)).otherwise(fraction)
+    return [pl.lit('"'), value.str.slice(0, 10), pl.lit("T"), value.str.slice(11, 8), fraction, pl.lit('Z"')]
+
+
+def _has_empty(cell: pl.Series) -> bool:
+    return bool((cell.str.len_bytes() == 0).any())
 
 
 class _File:
@@ -235,6 +356,7 @@ class _File:
         self.name = name
         self._create_client = create_client
         self.size = None if name.startswith("s3://") else _size(name)
+        self.columns: tuple[str, ...] = COLUMNS  # once its first line is read
         self.bytes_read = 0
         self.damage: str | None = None
 
@@ -248,18 +370,20 @@ class _File:
                 if not line_number:
                     line_number = 1
                     lines[0] = lines[0].removeprefix(BYTE_ORDER_MARK)
-                    if self._has_header(lines[0]):
+                    header = self._header(lines[0])
+                    self.columns = header or COLUMNS
+                    if header:
                         lines, line_number = lines[1:], 2
                 if lines:
                     yield line_number, lines
                     line_number += len(lines)
 
-    def first_second(self) -> float:
-        """Return the Unix time of the first good row; infinite if there is none."""
+    def first_ms(self) -> float:
+        """Return the Unix milliseconds of the first good row; infinite if there is none."""
         for _, lines in self.lines():
             for line in lines:
                 try:
-                    return second_of(_parse(line)["event_time"])
+                    return at_ms(parse(fields(line), self.columns))
                 except MalformedRow:
                     continue
         return float("inf")
@@ -293,16 +417,36 @@ class _File:
         if last or is_first:
             yield [last.removesuffix(b"\r")]
 
-    def _has_header(self, line: bytes) -> bool:
-        text = _readable(line)
-        if text.split(",") == list(COLUMNS):
-            return True
+    def _header(self, line: bytes) -> tuple[str, ...] | None:
         try:
-            _parse(line)
-        except MalformedRow:
+            return read_header(line)
+        except MalformedRow as error:
+            text = _readable(line)
             came = f"the header is {text[:200]!r}" if text else self.damage or "the file or its first line is empty"
-            raise SourceError(f"{self.name}: {came}; the only header allowed is {','.join(COLUMNS)!r}") from None
-        return False
+            raise SourceError(f"{self.name}: {came}: {error}; {HEADER_ALLOWED}") from None
+
+
+HEADER_ALLOWED = (
+    f"a header names each column once, {' and '.join(REQUIRED)} among them; allowed are {','.join(FIELDS)}; "
+    f"a file without a header has the first {len(COLUMNS)} of them"
+)
+
+
+def read_header(line: bytes) -> tuple[str, ...] | None:
+    """Return the fields that a file's first line names, in its order; None if it is a row. Raise MalformedRow."""
+    try:
+        parse(fields(line))
+    except MalformedRow:
+        names = tuple(fields(line))
+    else:
+        return None
+    if unknown := [name for name in names if name not in FIELDS]:
+        raise MalformedRow(f"{unknown[0]!r} is no field")
+    if missing := [name for name in REQUIRED if name not in names]:
+        raise MalformedRow(f"{missing[0]} is missing")
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise MalformedRow(f"{repeated[0]} is there twice")
+    return names
 
 
 def open_raw(name: str, create_client: ClientFactory = client_from_environment) -> Any:
@@ -348,10 +492,6 @@ def fields(line: bytes) -> list[str]:
         raise MalformedRow(f"not UTF-8: {error.reason} at byte {error.start}") from error
     except csv.Error as error:
         raise MalformedRow(f"not CSV: {error}") from error
-
-
-def _parse(line: bytes) -> Event:
-    return parse(fields(line))
 
 
 def _chunks(stream: BufferedIOBase) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from aws_kinesis_agg import DIGEST_SIZE, MAGIC
 from aws_kinesis_agg.aggregator import messages_pb2
 
 from local_cloud.pollers.shards import read_all
-from simulator.traffic.event import event_id
+from simulator.traffic.event import event_key
 
 PROGRAM = str(Path(sys.executable).with_name("shopstream"))
 
@@ -49,9 +49,9 @@ def replay(*arguments: object, url: str | None = None) -> Ended:
     return end(start(*arguments, url=url))
 
 
-def event_ids(lines: Iterable[bytes]) -> Counter[str]:
-    """Count each event, by its id."""
-    return Counter(event_id(json.loads(line)) for line in lines)
+def event_keys(lines: Iterable[bytes]) -> Counter[str]:
+    """Count each event, by its key."""
+    return Counter(event_key(json.loads(line)) for line in lines)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import boto3
 import pytest
-from command import Ended, end, event_ids, events_in, read_back, replay, start
+from command import Ended, end, event_keys, events_in, read_back, replay, start
 from fault_proxy import Fault, FaultProxy
 
 from local_cloud.pollers.shards import list_shards
@@ -55,7 +55,7 @@ def test_refused_entries_are_sent_again_and_nothing_twice(
         ended = replay(data, "--stream", stream, "--limit", FEW, *aggregate, url=proxy.url)
 
     assert_all_acknowledged(ended, FEW)
-    assert event_ids(read_back(stream)) == event_ids(expected[:FEW])
+    assert event_keys(read_back(stream)) == event_keys(expected[:FEW])
     assert ended.summary["retries"] == proxy.refused > 0
 
 
@@ -67,7 +67,7 @@ def test_calls_that_did_not_reach_the_stream_are_repeated_and_nothing_arrives_tw
         ended = replay(data, "--stream", stream, url=proxy.url)
 
     assert_all_acknowledged(ended, len(expected))
-    assert event_ids(read_back(stream)) == event_ids(expected)
+    assert event_keys(read_back(stream)) == event_keys(expected)
     assert proxy.faults >= 4
 
 
@@ -84,7 +84,7 @@ def test_only_what_the_stream_took_without_an_answer_arrives_twice(
         ended = replay(data, "--stream", stream, *aggregate, url=proxy.url)
 
     assert_all_acknowledged(ended, len(expected))
-    there, wanted = event_ids(read_back(stream)), event_ids(expected)
+    there, wanted = event_keys(read_back(stream)), event_keys(expected)
     assert wanted - there == Counter()
     assert (there - wanted).total() == unanswered(proxy) > 0
 
@@ -102,7 +102,7 @@ def test_a_stream_split_during_the_replay_loses_nothing(
         ended = replay(data, "--stream", stream, url=proxy.url)
 
     assert_all_acknowledged(ended, len(expected))
-    assert event_ids(accepted(proxy)) == event_ids(expected)
+    assert event_keys(accepted(proxy)) == event_keys(expected)
     assert len({record.shard for record in proxy.accepted}) == 6  # the four, and the two from the first
 
 
@@ -128,7 +128,7 @@ def test_each_event_of_an_aggregate_belongs_to_the_shard_it_arrives_in_also_afte
         ended = replay(data, "--stream", stream, "--aggregate", "--rate", "2000", url=proxy.url)
 
     assert_all_acknowledged(ended, len(expected))
-    assert event_ids(accepted(proxy)) == event_ids(expected)
+    assert event_keys(accepted(proxy)) == event_keys(expected)
     assert proxy.calls > 4
     resharded = set(ranges) - {record.shard for record in proxy.accepted[:4]}
     assert resharded & {record.shard for record in proxy.accepted}
@@ -191,7 +191,7 @@ def test_a_replay_that_was_killed_goes_on_and_repeats_at_most_the_batch_in_fligh
     assert rest.code == 0, rest.stderr
     assert rest.summary["skipped_events"] == 5 * BATCH
     assert rest.summary["sent_events"] == len(expected) - 5 * BATCH
-    there, wanted = event_ids(read_back(stream)), event_ids(expected)
+    there, wanted = event_keys(read_back(stream)), event_keys(expected)
     assert wanted - there == Counter()
     assert (there - wanted).total() == twice
 
@@ -208,7 +208,7 @@ def test_an_aggregated_replay_that_was_killed_goes_on_after_the_last_call_that_w
 
     assert rest.code == 0, rest.stderr
     assert rest.summary["skipped_events"] == 2_500
-    there, wanted = event_ids(read_back(stream)), event_ids(expected)
+    there, wanted = event_keys(read_back(stream)), event_keys(expected)
     assert wanted - there == Counter()
     assert (there - wanted).total() == len(expected) - 2_500
 
