@@ -61,6 +61,7 @@ module "detection" {
   start_position         = var.detector_start_position
   checkpoint_interval_ms = var.checkpoint_interval_ms
   alert_sink_options     = var.alert_sink_options
+  nobody_ids             = var.nobody_ids
   values                 = var.detection
   sql_folder             = "${path.root}/../sql/detection"
   log_retention_days     = var.log_retention_days
