@@ -1,4 +1,4 @@
-"""docs/contract.md tells producers what to send: its examples put good events into stream 1, and it has every reason."""
+"""docs/contract.md tells producers what to send: its examples send good events, its reasons are complete."""
 
 import json
 import re
