@@ -4,8 +4,8 @@ A file `cases.yaml` holds:
 
 - `cases`: each has a `name`, `events` and `alerts`, and perhaps `values` other than the defaults
   (`{burst: {threshold: 0}}`). An alert has a `subject` (if the rule is not about the site), the second `end` at which
-  its window ends, the `count`, and perhaps a `threshold` other than the rule's, or another `rule`. All alerts of all
-  rules are listed.
+  its window ends (`5.678` is to the millisecond), the `count`, and perhaps a `threshold` other than the rule's, or
+  another `rule`. All alerts of all rules are listed.
 - `traffic`: groups of events by name, for cases that begin alike. A case uses one as an item of its `events`.
 - `elsewhere`: set to `ignored` if the rule also fires in the cases of other rules, and these need not list it.
 
@@ -17,11 +17,12 @@ An item of `events` is one event or a group of similar events (class Events):
     {at: 0, count: 60, every: 5, together: 12}    12 events at each of the 60 times
     {at: 3, copies: 2}                            the same event delivered twice
     {at: 3, event_type: cart, brand: null}        other columns; `txn_timestamp` replaces the time of the event itself
-    {at: 3, count: 6, product_id: {from: 100}}    product 100, 101, 102 …
+    {at: 3, count: 6, product_id: {from: 100}}    product 100, 101, 102 …; numbers become text, as all ids are
     {at: 3, count: 6, user_session: {prefix: s}}  session s0, s1, s2 …
     {at: 3, count: 6, user_id: [7, 8]}            user 7, 8, 7, 8 …
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,15 +36,17 @@ from detector.described import RulebookError, read_yaml
 DEFAULTS: Mapping[str, Any] = {
     "event_time": "2019-10-01 00:00:00 UTC",
     "event_type": "view",
-    "product_id": 1,
-    "category_id": 2053013555631882655,
+    "product_id": "1",
+    "category_id": "2053013555631882655",
     "category_code": "electronics.smartphone",
     "brand": "samsung",
     "price": 130.76,
-    "user_id": 7,
+    "user_id": "7",
     "user_session": "a1b2",
 }
-COLUMNS = (*DEFAULTS, "txn_timestamp")
+_CONTRACT = json.loads((Path(__file__).parents[2] / "contracts" / "event.json").read_text(encoding="utf-8"))
+COLUMNS = tuple(field["name"] for field in _CONTRACT)
+IDS = frozenset(field["name"] for field in _CONTRACT if field["unit"] == "id")
 
 Event = dict[str, Any]
 Seconds = Annotated[float, Field(ge=0, lt=3600)]
@@ -79,7 +82,7 @@ class Events(BaseModel):
         """Yield the events, as columns and the second `at`."""
         times = self.at if isinstance(self.at, list) else [self.at + n * self.every for n in range(self.count)]
         for number, at in enumerate(at for at in times for _ in range(self.together)):
-            own = {name: _nth(value, number) for name, value in self.columns.items()}
+            own = {name: _text(name, _nth(value, number)) for name, value in self.columns.items()}
             for _ in range(self.copies):
                 yield {"at": at, **DEFAULTS, **own}
 
@@ -90,8 +93,8 @@ class ExpectedAlert(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rule: str | None = None
-    subject: Annotated[str, Field(pattern=r"^(user#-?\d+|product#-?\d+|site)$")] = "site"
-    end: int
+    subject: Annotated[str, Field(pattern=r"^((user|session|product)#[^\x00-\x1f\x7f]{1,128}|site)$")] = "site"
+    end: float
     count: int
     threshold: int | None = None
 
@@ -157,3 +160,8 @@ def _nth(value: Any, number: int) -> Any:
     if isinstance(value, dict):
         return value["from"] + number if "from" in value else f"{value['prefix']}{number}"
     return value
+
+
+def _text(name: str, value: Any) -> Any:
+    """Return the value of a column. YAML reads an id of digits as a number, but ids are text."""
+    return str(value) if name in IDS and isinstance(value, int) else value

@@ -22,6 +22,9 @@ collect_ignore_glob = [] if find_spec("pyflink") else ["test_*.py"]
 ROOT = Path(__file__).parents[3]
 JAR = ROOT / "src" / "detector" / "target" / "pyflink-dependencies.jar"
 
+# User ids that mean nobody, as Terraform's variable `nobody_ids` has them.
+NOBODY = ("0", "-1", "guest", "anonymous", "null", "undefined")
+
 # Lines that are no records, at the head of a shard. A subtask that has finished its file takes another one, and two
 # shards on one subtask would make each other's events late. These lines give the other subtask time to begin.
 LEAD = 20_000
@@ -103,6 +106,7 @@ def detect(start: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) 
         groups = {
             "source": {"files": events.as_uri()},
             "alerts": {"files": alerts.as_uri()},
+            "nobody": {str(number): nobody for number, nobody in enumerate(NOBODY)},
             **{f"values.{name}": changes for name, changes in values.items()},
         }
         start(groups, parallelism_default=str(len(shards))).getJobExecutionResult().get()

@@ -1,19 +1,54 @@
-"""The rules in plain Python, by brute force, from their meaning: Flink's alerts must equal these.
+"""What the detector must find, by brute force, from the meaning of the rules: Flink's alerts must equal these.
 
-Times are whole seconds. A window (start, end] excludes its start and includes its end.
+Times are whole milliseconds. A window (start, end] excludes its start and includes its end. A second is named by its
+end: 5 is (4.000, 5.000].
 """
 
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from itertools import groupby
 from math import floor
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from shop import alert, level
 
-Values = Mapping[str, Mapping[str, int]]
-Seconds = Mapping[int, list[dict]]
+Values = Mapping[str, Mapping[str, float]]
+
+KINDS = ("view", "cart", "remove_from_cart", "purchase")  # in this order if they happen in one instant
+VIEW_ECHO_MS = 1_000
+ECHO_MS = 2_000
+BATCH_MS = 1_000
+LATE_MS = 2_001
+
+
+class Deed(NamedTuple):
+    """An event that rules count. `actor` is unlike all others where nobody is known."""
+
+    at: int
+    kind: str
+    actor: str
+    is_known: bool
+    product: str | None
+    thing: Hashable
+    session: str | None
+
+
+class Judged(NamedTuple):
+    """A deed of an actor, and what it is: an `action`, a `part` of the action before it, or an `echo`."""
+
+    deed: Deed
+    fate: str
+
+    @property
+    def at(self) -> int:
+        return self.deed.at
+
+    @property
+    def is_action(self) -> bool:
+        return self.fate == "action"
 
 
 class Finding(NamedTuple):
@@ -27,30 +62,29 @@ class Finding(NamedTuple):
     threshold: int
 
 
-def alerts(events: Iterable[dict], values: Values) -> list[dict]:
-    """Return the alerts of events that are not late, by rule, subject and time."""
-    events = [event for event in events if event["user_id"] is not None]
-    users = {user: by_second(own) for user, own in by(events, "user_id").items()}
-    products = {product: by_second(own) for product, own in by(events, "product_id").items() if product is not None}
+def alerts(events: Iterable[dict], values: Values, nobody: Sequence[str] = ()) -> list[dict]:
+    """Return the alerts of events in the order of their arrival, by rule, subject and time."""
+    done = deeds(events, nobody)
+    actors = {actor: judged(own) for actor, own in by(done, attrgetter("actor")).items()}
+    known = [own for own in actors.values() if own[0].deed.is_known]
+    products = by([one for one in done if one.product is not None], attrgetter("product"))
     found = [
-        *burst(users, **values["burst"]),
-        *user_windows(users, values),
-        *product_flood(products, **values["product_flood"]),
-        *site_surge(users, **values["site_surge"]),
+        *(one for own in known for one in actor_rules(own, values)),
+        *(one for product, own in products.items() for one in product_flood(product, own, **values["product_flood"])),
+        *site_surge([one for own in actors.values() for one in own if one.is_action], **values["site_surge"]),
     ]
-    found.sort()
     return [
-        alert(*finding)
-        for _, own in groupby(found, attrgetter("rule", "subject"))
-        for finding in news(sorted(own, key=attrgetter("end")), values["alerts"]["quiet_s"])
+        alert(one.rule, one.subject, one.start / 1000, one.end / 1000, one.count, one.threshold)
+        for _, own in groupby(sorted(found), attrgetter("rule", "subject"))
+        for one in news(sorted(own, key=attrgetter("end")), values["alerts"]["quiet_s"] * 1000)
     ]
 
 
-def news(findings: Iterable[Finding], quiet_s: int) -> Iterator[Finding]:
+def news(findings: Iterable[Finding], quiet_ms: float) -> Iterator[Finding]:
     """Yield the findings of one rule and subject that start an attack or reach a new highest level."""
     last, height = None, 0
     for finding in findings:
-        if last is None or finding.start - last >= quiet_s:
+        if last is None or last + quiet_ms <= finding.start:
             height = 0
         last = finding.end
         if (reached := level(finding.count, finding.threshold)) > height:
@@ -58,98 +92,115 @@ def news(findings: Iterable[Finding], quiet_s: int) -> Iterator[Finding]:
             yield finding
 
 
-def by(events: Iterable[dict], name: str) -> dict:
+def by(things: Iterable[Any], key: Callable[[Any], Any]) -> dict[Any, list[Any]]:
     groups = defaultdict(list)
-    for event in events:
-        groups[event[name]].append(event)
+    for one in things:
+        groups[key(one)].append(one)
     return groups
 
 
-def by_second(events: Iterable[dict]) -> Seconds:
-    groups = defaultdict(list)
-    for event in events:
-        groups[floor(event["at"])].append(event)
-    return groups
+def deeds(events: Iterable[dict], nobody: Sequence[str]) -> list[Deed]:
+    """Return what counts of the events: not what comes too late, not what was delivered before, no other types."""
+    found, seen, latest = [], set(), None
+    for number, event in enumerate(events):
+        at, kind = round(event["at"] * 1000), event["event_type"].strip().lower()
+        if kind not in KINDS or (latest is not None and at <= latest - LATE_MS):
+            continue
+        latest = at if latest is None else max(latest, at)
+        delivery = (at, event.get("event_id") or json.dumps(event, default=str))
+        if delivery in seen:
+            continue
+        seen.add(delivery)
+        user, session, product = (event[name] or None for name in ("user_id", "user_session", "product_id"))
+        if user is not None and user not in nobody:
+            actor = f"user#{user}"
+        else:
+            actor = f"session#{session}" if session is not None else None
+        thing = ("page", event.get("page_url") or None) if product is None else ("product", product)
+        found.append(Deed(at, kind, actor or f"event {number}", actor is not None, product, thing, session))
+    return found
 
 
-def actions(seconds: Seconds, kind: str | None = None) -> int:
-    """Return the number of a user's actions: equal events of a second are one, and so is a session's checkout."""
-    return sum(
-        len(
-            {
-                ("purchase", event["user_session"])
-                if event["event_type"] == "purchase"
-                else tuple(value for name, value in event.items() if name != "at")
-                for event in events
-                if kind in (None, event["event_type"])
-            }
-        )
-        for events in seconds.values()
-    )
+def judged(deeds: Iterable[Deed]) -> list[Judged]:
+    """Return an actor's deeds in order of time, and what each of them is."""
+    found: list[Judged] = []
+    for deed in sorted(deeds, key=lambda one: (one.at, KINDS.index(one.kind))):
+        before = [
+            one
+            for one in found
+            if one.fate != "echo" and (one.deed.kind, one.deed.session) == (deed.kind, deed.session)
+        ]
+        since_same = [deed.at - one.at for one in before if one.deed.thing == deed.thing]
+        since_action = [deed.at - one.at for one in before if one.is_action]
+        if deed.kind == "view":
+            fate = "echo" if any(ms < VIEW_ECHO_MS for ms in since_same) else "action"
+        elif any(ms <= ECHO_MS for ms in since_same):
+            fate = "echo"
+        else:
+            fate = "part" if any(ms < BATCH_MS for ms in since_action) else "action"
+        found.append(Judged(deed, fate))
+    return found
 
 
-def within(seconds: Seconds, start: int, end: int) -> Seconds:
-    return {second: events for second, events in seconds.items() if start < second <= end}
+def within(things: Iterable[Judged], start: int, end: int) -> list[Judged]:
+    return [one for one in things if start < one.at <= end]
 
 
-def hops(seconds: Seconds, window_s: int, slide_s: int) -> Iterator[tuple[int, int, Seconds]]:
-    """Yield (start, end, content) of each window that is not empty. Second 0 of the clock is a boundary."""
-    ends = {
-        end
-        for second in seconds
-        for end in range(second, second + window_s)
-        if (end + 1) % slide_s == 0  # the last second before a boundary
-    }
-    return ((end - window_s, end, within(seconds, end - window_s, end)) for end in sorted(ends))
+def left_in_cart(window: Iterable[Judged]) -> int:
+    """Return the number of products whose last event is that they were put into the cart."""
+    cart: set[str | None] = set()
+    for deed in (one.deed for one in window):
+        if deed.kind == "cart":
+            cart.add(deed.product)
+        elif deed.kind == "purchase" and deed.product is None:
+            cart.clear()
+        elif deed.kind != "view":
+            cart.discard(deed.product)
+    return len(cart - {None})
 
 
-def distinct(seconds: Seconds, name: str) -> int:
-    return len({event[name] for events in seconds.values() for event in events} - {None})
+def actor_rules(own: list[Judged], values: Values) -> Iterator[Finding]:
+    """Yield the findings about an actor: a window ends at each of its deeds."""
+    for end in sorted({one.at for one in own}):
+        for rule in ("burst", "scraper", "cart_hoarder", "session_rotator"):
+            start = end - int(values[rule]["window_s"] * 1000)
+            window = within(own, start, end)
+            of_kind = {kind: [one for one in window if one.deed.kind == kind] for kind in KINDS}
+            products = len({one.deed.product for one in of_kind["view"]} - {None})
+            carts = sum(one.fate != "echo" for one in of_kind["cart"])
+            purchases = sum(one.is_action for one in of_kind["purchase"])
+            if rule == "burst":
+                count, is_it = sum(one.is_action for one in window), True
+            elif rule == "scraper":
+                count, is_it = products, (carts + purchases) * 100 <= products * values[rule]["carts_per_100"]
+            elif rule == "cart_hoarder":
+                count, is_it = left_in_cart(window), purchases == 0
+            else:
+                count, is_it = len({one.deed.session for one in window} - {None}), True
+            if is_it and count > values[rule]["threshold"]:
+                yield Finding(rule, own[0].deed.actor, start, end, count, int(values[rule]["threshold"]))
 
 
-def burst(users: Mapping[int, Seconds], threshold: int, window_s: int) -> Iterator[Finding]:
-    for user, seconds in users.items():
-        for now in seconds:
-            count = actions(within(seconds, now - window_s, now))
-            if count > threshold:
-                yield Finding("burst", f"user#{user}", now - window_s, now, count, threshold)
+def second(at: int) -> int:
+    return -(-at // 1000)
 
 
-def user_windows(users: Mapping[int, Seconds], values: Values) -> Iterator[Finding]:
-    for user, seconds in users.items():
-        for start, end, window in hops(seconds, **values["user_windows"]):
-            products, sessions = distinct(window, "product_id"), distinct(window, "user_session")
-            carts, purchases = actions(window, "cart"), actions(window, "purchase")
-            scarcely_bought = (carts + purchases) * 100 <= products * values["scraper"]["carts_per_100"]
-            for rule, count, is_it in (
-                ("scraper", products, scarcely_bought),
-                ("cart_hoarder", carts, purchases == 0),
-                ("session_rotator", sessions, True),
-            ):
-                if is_it and count > (threshold := values[rule]["threshold"]):
-                    yield Finding(rule, f"user#{user}", start, end, count, threshold)
-
-
-def product_flood(products: Mapping[int, Seconds], threshold: int, window_s: int, slide_s: int) -> Iterator[Finding]:
-    for product, seconds in products.items():
-        for start, end, window in hops(seconds, window_s, slide_s):
-            count = distinct(window, "user_id")
-            if count > threshold:
-                yield Finding("product_flood", f"product#{product}", start, end, count, threshold)
+def product_flood(product: str, own: list[Deed], threshold: int, window_s: int) -> Iterator[Finding]:
+    for now in {second(one.at) for one in own}:
+        actors = {one.actor for one in own if now - window_s < second(one.at) <= now}
+        if len(actors) > threshold:
+            subject, start = f"product#{product}", (now - window_s) * 1000
+            yield Finding("product_flood", subject, start, now * 1000, len(actors), threshold)
 
 
 def site_surge(
-    users: Mapping[int, Seconds], threshold: int, window_s: int, baseline_s: int, least_baseline_s: int, factor: int
+    actions: list[Judged], threshold: int, window_s: int, baseline_s: int, least_baseline_s: int, factor: float
 ) -> Iterator[Finding]:
-    site = defaultdict(int)
-    for seconds in users.values():
-        for second, events in seconds.items():
-            site[second] += actions({second: events})
-    for now in site:
-        count = sum(within(site, now - window_s, now).values())
-        before = within(site, now - baseline_s, now - window_s)
-        if not before or len(before) < least_baseline_s:
-            continue
-        limit = max(threshold, sum(before.values()) * window_s * factor // len(before))
-        if count > limit:
-            yield Finding("site_surge", "site", now - window_s, now, count, limit)
+    counts = {now: len(own) for now, own in by(actions, lambda one: second(one.at)).items()}
+    for now in counts:
+        count = sum(own for one, own in counts.items() if now - window_s < one <= now)
+        before = [own for one, own in counts.items() if now - baseline_s < one <= now - window_s]
+        if before and len(before) >= least_baseline_s:
+            limit = max(threshold, floor(sum(before) * window_s * Fraction(str(factor)) / len(before)))
+            if count > limit:
+                yield Finding("site_surge", "site", (now - window_s) * 1000, now * 1000, count, limit)

@@ -20,12 +20,11 @@ def event(at: float, **changes: object) -> dict:
 
 
 def record(event: dict, base: datetime = MIDNIGHT) -> bytes:
-    """Return the wire record. An event can have its own `txn_timestamp`, or a function that changes the right one."""
+    """Return the wire record. An event can have times of its own, or functions that change the right one."""
     right = time(event["at"], base)
-    own = event.get("txn_timestamp", right)
-    columns = event | {"txn_timestamp": own(right) if callable(own) else own}
+    columns = {"txn_timestamp": right} | event
     del columns["at"]
-    return json.dumps(columns).encode()
+    return json.dumps({name: value(right) if callable(value) else value for name, value in columns.items()}).encode()
 
 
 def records(events: Iterable[dict], base: datetime = MIDNIGHT) -> list[bytes]:
@@ -33,7 +32,7 @@ def records(events: Iterable[dict], base: datetime = MIDNIGHT) -> list[bytes]:
 
 
 def alert(
-    rule: str, subject: str, start: int, end: int, count: int, threshold: int, base: datetime = MIDNIGHT
+    rule: str, subject: str, start: float, end: float, count: int, threshold: int, base: datetime = MIDNIGHT
 ) -> dict[str, object]:
     """Return the alert of a window between two seconds, as it is in stream 2."""
     return {

@@ -65,7 +65,8 @@ public final class ActorActivity extends KeyedProcessFunction<String, Event, Row
         for (int windowS : windowsS) {
             longest = Math.max(longest, windowS);
         }
-        longestMs = longest * 1000;
+        // What is known of an actor must reach back to the first of an event's echoes, however short the windows are.
+        longestMs = Math.max(longest * 1000, History.ECHO_MS);
     }
 
     @Override

@@ -194,14 +194,12 @@ final class History {
         int left = 0;
         for (int i = to - 1; i >= first; i--) {
             byte kind = bytes.get(place(i) + KIND);
-            if (kind == Event.VIEW) {
-                continue;
-            }
-            boolean isNew = set.add(bytes.getLong(place(i) + THING));
-            if (kind == Event.CART && isNew) {
+            if ((flags(i) & IS_PRODUCT) == 0) {
+                if (kind == Event.PURCHASE) {
+                    return left; // an order without its products: all that was in the cart before
+                }
+            } else if (kind != Event.VIEW && set.add(bytes.getLong(place(i) + THING)) && kind == Event.CART) {
                 left++;
-            } else if (kind == Event.PURCHASE && (flags(i) & IS_PRODUCT) == 0) {
-                return left; // an order without its products: all that was in the cart before
             }
         }
         return left;
