@@ -30,6 +30,8 @@ PORTS       = $(if $(PORT),--first-port $(PORT))
 TERRAFORM  := terraform -chdir=terraform
 STATE       = -state=state/$(ENV).tfstate
 PYTEST     := .venv/bin/pytest
+# What runs the rules without a stack.
+RULES_JOB  := src/detector/.venv/installed src/detector/target/pyflink-dependencies.jar
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
@@ -82,6 +84,7 @@ plan: aws ## show what `make deploy` would change
 	$(TERRAFORM) plan -var-file=env/$(ENV).tfvars $(STATE)
 deploy: aws ## build, zip and apply to AWS (asks before it changes anything)
 	$(TERRAFORM) apply -var-file=env/$(ENV).tfvars $(STATE)
+	@$(SHOPSTREAM) start-detector --env $(ENV)
 destroy: aws ## remove everything from AWS again (asks first)
 	$(TERRAFORM) destroy -var-file=env/$(ENV).tfvars $(STATE)
 aws: .venv/installed
@@ -89,11 +92,11 @@ aws: .venv/installed
 	@$(MAKE) --silent install build && mkdir -p terraform/state
 
 ##@ Rules
-score: .venv/installed src/detector/.venv/installed ## recall, precision, false alarms of the rules, beside the tutorial's
+score: .venv/installed $(RULES_JOB) ## recall, precision, false alarms of the rules, beside the tutorial's
 	@$(SHOPSTREAM) score $(if $(MADE_DATA),,--data "$(DATA)") $(if $(LABELS),--labels "$(LABELS)")
-backtest: .venv/installed src/detector/.venv/installed ## what the rules find in DATA, or in the raw bucket FROM..TO
+backtest: .venv/installed $(RULES_JOB) ## what the rules find in DATA, or in the raw bucket FROM..TO
 	@$(SHOPSTREAM) backtest $(if $(MADE_DATA),$(WHERE) $(DAYS),--data "$(DATA)") $(if $(VALUES),--values '$(VALUES)')
-reprocess: .venv/installed src/detector/.venv/installed ## store findings in the raw bucket FROM..TO, marked; no notices
+reprocess: .venv/installed $(RULES_JOB) ## store findings in the raw bucket FROM..TO, marked; no notices
 	@$(SHOPSTREAM) reprocess $(WHERE) $(DAYS)
 generate: .venv/installed ## rewrite what is derived from rules and questions: Studio note, tables in docs, notices
 	@$(SHOPSTREAM) generate
@@ -128,7 +131,7 @@ format: .venv/installed ## format Python and Terraform
 	$(TERRAFORM) fmt -recursive
 bench-simulator: install ## the simulator beside other senders, in build/bench/simulator.json
 	.venv/bin/python bench/simulator.py $(ARGS)
-bench-detector: install ## what the rules cost on both state backends, in build/bench/detector.json
+bench-detector: install $(RULES_JOB) ## what the rules cost on both state backends, in build/bench/detector.json
 	.venv/bin/python bench/detector.py $(ARGS)
 bench-latency: install build ## seconds from an event to its alert, beside the tutorial's rule, in build/bench/latency.json
 	.venv/bin/python bench/latency.py $(ARGS)

@@ -116,14 +116,14 @@ class LiveTraffic:
         moment = datetime.fromtimestamp(at, UTC)
         product = self.draw.randrange(100_000)
         event = {
-            "event_time": f"{moment:%Y-%m-%d %H:%M:%S} UTC",
+            "event_time": f"{moment:%Y-%m-%dT%H:%M:%S}.000Z",
             "event_type": "view",
-            "product_id": product,
-            "category_id": product % 600,
+            "product_id": str(product),
+            "category_id": str(product % 600),
             "category_code": "electronics.smartphone",
             "brand": f"brand{product % 900}",
             "price": 9.99,
-            "user_id": user,
+            "user_id": str(user),
             "user_session": f"session-{user}",
             "txn_timestamp": f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z",
         }
@@ -138,7 +138,7 @@ def start_tutorial(stack: Stack) -> None:
     kinesis.get_waiter("stream_exists").wait(StreamName=TUTORIAL_STREAM, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
     groups = json.loads(flink.properties_file(stack).read_text())
     for group in groups:
-        if group["PropertyGroupId"] == "table.alerts":
+        if group["PropertyGroupId"] == "alerts":
             group["PropertyMap"]["stream"] = TUTORIAL_STREAM
     properties = folder / "tutorial_properties.json"
     properties.write_text(json.dumps(groups))

@@ -61,6 +61,7 @@ module "detection" {
   start_position         = var.detector_start_position
   checkpoint_interval_ms = var.checkpoint_interval_ms
   alert_sink_options     = var.alert_sink_options
+  nobody_ids             = var.nobody_ids
   values                 = var.detection
   sql_folder             = "${path.root}/../sql/detection"
   log_retention_days     = var.log_retention_days
@@ -128,6 +129,7 @@ module "lake" {
   force_destroy         = var.force_destroy
   lifecycle_rules       = var.lifecycle_rules
   result_retention_days = var.result_retention_days
+  raw_retention_days    = var.raw_retention_days
 
   database               = local.database
   raw_table              = var.names.raw_table
@@ -136,6 +138,9 @@ module "lake" {
   script                 = local.packages.curate
   worker_count           = var.curate_worker_count
   timeout_minutes        = var.curate_timeout_minutes
+  nobody_ids             = var.nobody_ids
+  max_ahead_s            = module.detection.max_ahead_s
+  address_form           = var.address_form
   metric_namespace       = local.names.metric_namespace
   quarantine_metric_name = var.names.quarantine_metric
   log_retention_days     = var.log_retention_days

@@ -60,6 +60,11 @@ output "detector_name" {
   value       = local.names.detector
 }
 
+output "start_detector" {
+  description = "Whether the detector should run."
+  value       = var.start_detector
+}
+
 output "studio_name" {
   description = "Studio notebook with the detector's rules. Null without enable_studio."
   value       = var.enable_studio ? local.names.studio : null

@@ -55,6 +55,14 @@ variable "names" {
   default = {}
 }
 
+# Events
+
+variable "nobody_ids" {
+  description = "User ids by which a shop means nobody, such as a guest, exactly as it sends them. Such an event belongs to its session."
+  type        = list(string)
+  default     = ["0", "-1", "guest", "anonymous", "null", "undefined"]
+}
+
 # Ingest
 
 variable "raw_stream_shard_count" {
@@ -130,13 +138,13 @@ variable "kinesis_endpoint" {
 }
 
 variable "alert_sink_options" {
-  description = "Options of the detector's Kinesis sink. The flush timeout (ms) is the longest that an alert waits to be sent together with others."
+  description = "Options of the client that writes the detector's alerts. buffer_ms is the longest that an alert waits to be sent together with others."
   type        = map(string)
-  default     = { "sink.flush-buffer.timeout" = "20" }
+  default     = { buffer_ms = "20" }
 }
 
 variable "detection" {
-  description = "Values of the rules that differ from the defaults, such as { burst = { threshold = 8 } }: by rule (or other statement) and parameter. The YAML files of sql/detection describe all parameters."
+  description = "Values of the rules that differ from the defaults, such as { burst = { threshold = 8 } }: by rule (or source, alerts, unjudged) and parameter. The YAML files of sql/detection describe all parameters."
   type        = map(map(number))
   default     = {}
 }
@@ -217,6 +225,28 @@ variable "lifecycle_rules" {
   description = "Whether S3 deletes abandoned uploads after 7 days, and query results after result_retention_days. The rules take a minute to apply, which is too long for a stack that lives for minutes."
   type        = bool
   default     = true
+}
+
+variable "raw_retention_days" {
+  description = "Days after which S3 deletes raw objects, 1 or more. They hold addresses and whatever else a shop sends. Null: S3 keeps them. Until then, past days can be curated or judged again."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.raw_retention_days == null ? true : var.raw_retention_days >= 1 && floor(var.raw_retention_days) == var.raw_retention_days
+    error_message = "Got raw_retention_days = ${coalesce(var.raw_retention_days, 0)}. Allowed: a whole number of 1 or more, or null."
+  }
+}
+
+variable "address_form" {
+  description = "How the curated table stores client addresses: whole, or truncated to their network (/24 of IPv4, /48 of IPv6). Raw objects and quarantined records are as sent."
+  type        = string
+  default     = "whole"
+
+  validation {
+    condition     = contains(["whole", "truncated"], var.address_form)
+    error_message = "Got address_form = \"${var.address_form}\". Allowed: whole, truncated."
+  }
 }
 
 variable "curate_script" {

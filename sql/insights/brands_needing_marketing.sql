@@ -3,7 +3,7 @@ events as (
   select
     event_type,
     brand,
-    user_id
+    coalesce('user#' || user_id, 'session#' || user_session) as visitor
   from curated_events
   where
     event_at >= cast(${from_date} as date)
@@ -15,10 +15,11 @@ events as (
 brand_viewers as (
   select
     brand,
-    user_id,
+    visitor,
     max(case when event_type = 'purchase' then 1 else 0 end) as has_bought
   from events
-  group by brand, user_id
+  where visitor is not null
+  group by brand, visitor
   having count_if(event_type = 'view') > 0
 ),
 

@@ -7,17 +7,18 @@ events as (
     category_code,
     brand,
     price,
-    user_id
+    coalesce('user#' || user_id, 'session#' || user_session) as visitor
   from curated_events
   where
     event_at >= cast(${from_date} as date)
     and event_at < cast(${to_date} as date) + interval '1' day
     and event_type in ('cart', 'remove_from_cart', 'purchase')
+    and product_id is not null
 ),
 
 shopper_products as (
   select
-    user_id,
+    visitor,
     product_id,
     max(category_code) as category_code,
     max(brand) as brand,
@@ -25,9 +26,10 @@ shopper_products as (
     max(case when event_type = 'remove_from_cart' then event_at end) as removed_at,
     max(case when event_type = 'purchase' then event_at end) as bought_at,
     -- Take the higher of two prices in the same instant: the answer must not depend on the order of rows.
-    max_by(price, (event_at, price)) filter (where event_type = 'cart') as price
+    max_by(price, (event_at, price)) filter (where event_type = 'cart' and price is not null) as price
   from events
-  group by user_id, product_id
+  where visitor is not null
+  group by visitor, product_id
 ),
 
 carts as (
@@ -51,7 +53,7 @@ products as (
     count_if(is_bought) as bought,
     count_if(is_removed and not is_bought) as removed,
     count_if(not is_removed and not is_bought) as left_behind,
-    sum(price) filter (where not is_bought) as unsold_value
+    coalesce(sum(price) filter (where not is_bought), 0) as unsold_value
   from carts
   group by product_id
 ),

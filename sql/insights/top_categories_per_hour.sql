@@ -4,12 +4,13 @@ events as (
     hour(event_at) as event_hour,
     event_type,
     category_code,
-    price,
-    user_id
+    price * coalesce(quantity, 1) as revenue,
+    coalesce('user#' || user_id, 'session#' || user_session) as visitor
   from curated_events
   where
     event_at >= cast(${from_date} as date)
     and event_at < cast(${to_date} as date) + interval '1' day
+    and event_type in ('view', 'purchase')
     and category_code is not null
 ),
 
@@ -17,10 +18,10 @@ categories as (
   select
     event_hour,
     category_code,
-    count(distinct case when event_type = 'view' then user_id end) as viewers,
+    count(distinct case when event_type = 'view' then visitor end) as viewers,
     count_if(event_type = 'view') as views,
     count_if(event_type = 'purchase') as purchases,
-    sum(case when event_type = 'purchase' then price else 0 end) as revenue
+    coalesce(sum(revenue) filter (where event_type = 'purchase'), 0) as revenue
   from events
   group by event_hour, category_code
 ),

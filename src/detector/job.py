@@ -1,42 +1,25 @@
-"""The Flink job: creates the tables, and the statements that write alerts and tallies.
+"""The Flink job: the operators of src/detector/src (Java), with the rules' SQL between them.
 
-Managed Flink imports this module, so it uses the standard library only. Property groups set what differs from the
-rulebook:
+Managed Flink imports this module, so it uses the standard library only. The application's property groups say what
+differs from the rulebook:
 
-- group `table.<name>`: connector options of a table
-- group `table.config`: options of Flink's table runtime
-- group `values.<name>`: values of that rule or other statement
+- group `source`: the stream that is read, and options of its connector
+- groups `alerts` and `unjudged`: the stream that is written, and options of its client
+- group `values.<name>`: values of that rule, or of `source`, `alerts` or `unjudged`
+- group `nobody`: user ids that mean nobody, as the keys' values
+
+The job sets no option of Flink. Managed Flink refuses most options that a job's code sets
+(docs/adr/0014-activity-operators.md).
 """
 
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from detector.values import Book, Value, fill_in, resolve
 
-if TYPE_CHECKING:  # property groups are also read where there is no Flink
-    from pyflink.table import StatementSet, TableEnvironment
-
-# What the SQL needs. The property group `table.config` overrides it.
-OPTIONS = {
-    "table.local-time-zone": "UTC",
-    # For state that never expires by itself: known deliveries (views/actions.sql) and a subject's last alerts
-    # (alerts.sql). Longer than the longest window and quiet_s together, so state grows with one hour's events at most.
-    "table.exec.state.ttl": "1 h",
-    # A shard without traffic must not hold back the watermark of the others.
-    "table.exec.source.idle-timeout": "5 s",
-    # All rules share one scan and the views, though each reads other columns of them.
-    "table.optimizer.reuse-optimize-block-with-digest-enabled": "true",
-    # A key has few rows a second: to aggregate them before they are sent costs more than it saves.
-    "table.optimizer.agg-phase-strategy": "ONE_PHASE",
-    "pipeline.object-reuse": "true",
-    # The rules have some twenty kinds of state, and RocksDB sets an eighth of this aside for each. With its default of
-    # 64 MB that is all of its memory, and half of all CPU goes into flushing and compacting (docs/adr/0008).
-    "state.backend.rocksdb.writebuffer.size": "4 mb",
-    # Most keys that the rules look up are new: without filters RocksDB searches every file for them.
-    "state.backend.rocksdb.use-bloom-filter": "true",
-}
+NAME = "detector"
 
 Groups = Mapping[str, Mapping[str, str]]
 
@@ -61,53 +44,46 @@ def values(book: Book, groups: Groups) -> dict[str, dict[str, Value]]:
         raise ValueError(f"{error}. Fix the Terraform variable `detection`.") from None
 
 
-def create_tables(env: "TableEnvironment", book: Book, groups: Groups) -> None:
-    """Set the options of the runtime, and create source and sinks."""
-    known = values(book, groups)
-    for option, value in (OPTIONS | dict(groups.get("table.config", {}))).items():
-        env.get_config().set(option, value)
-    for name in of_kind(book, "table"):
-        env.execute_sql(fill_in(name, book[name]["sql"], known[name]))
-    for table in env.list_tables():
-        if options := groups.get(f"table.{table}"):
-            env.execute_sql(alter_table(table, options))
+def windows(book: Book, known: Mapping[str, Mapping[str, Value]], subject: str) -> list[Value]:
+    """Return the lengths of the windows that rules about such a subject ask for, in seconds, in ascending order.
 
-
-def rules(env: "TableEnvironment", book: Book, groups: Groups, only: Collection[str] = ()) -> "StatementSet":
-    """Return all rules and the tally of unjudged events as one job that is not started yet; or `only` some rules.
-
-    Raise ValueError if a property group sets an unknown or invalid value.
+    For the site each comes with its baseline, the time before it that it is compared with: `[10, 600]`.
     """
+    own = [known[name] for name in rules(book) if book[name]["subject"] == subject]
+    if subject == "site":
+        pairs = sorted({(one["window_s"], one.get("baseline_s", 0)) for one in own})
+        return [length for pair in pairs for length in pair]
+    return sorted({one["window_s"] for one in own})
+
+
+def build(book: Book, groups: Groups, options: Mapping[str, str], only: Collection[str] = ()) -> Any:
+    """Return the job (Java) with all rules, or `only` some, not started yet: call its `start(name)`.
+
+    `options` are Flink's; none on Managed Flink. Raise ValueError if a property group sets an unknown or invalid value.
+    """
+    from pyflink.java_gateway import get_gateway
+
     known = values(book, groups)
-    for name in [*of_kind(book, "view"), *of_kind(book, "rule")]:
-        env.execute_sql(fill_in(name, book[name]["sql"], known[name]))
-    statements = env.create_statement_set()
-    # One statement for each rule: if one statement unites them, Flink computes the shared views once for each rule.
-    for rule in of_kind(book, "rule"):
-        if not only or rule in only:
-            own = {**known["alerts"], "findings": f"select * from {rule}"}
-            statements.add_insert_sql(fill_in("alerts", book["alerts"]["sql"], own))
-    if not only:
-        statements.add_insert_sql(fill_in("unjudged", book["unjudged"]["sql"], known["unjudged"]))
-    return statements
+    settings = {name: dict(groups.get(name, {})) for name in ("source", "alerts", "unjudged")}
+    job: Any = get_gateway().jvm.shopstream.Detector(dict(options), settings)
+    job.read(
+        sorted(groups.get("nobody", {}).values()),
+        known["source"]["max_ahead_s"],
+        *(windows(book, known, subject) for subject in ("actor", "product", "site")),
+    )
+    chosen = [rule for rule in rules(book) if not only or rule in only]
+    for rule in chosen:
+        job.execute(fill_in(rule, book[rule]["sql"], known[rule]))
+    job.alert(findings(chosen), known["alerts"]["quiet_s"])
+    job.tally(known["unjudged"]["step_s"])
+    return job
 
 
-def findings(book: Book) -> str:
-    """Return the query for the findings of all rules together, which alerts.sql can read as well."""
-    return " union all ".join(f"select * from {rule}" for rule in of_kind(book, "rule"))
+def findings(rules: Collection[str]) -> str:
+    """Return the query for the findings of these rules together."""
+    return " union all ".join(f"select * from {rule}" for rule in rules)
 
 
-def of_kind(book: Book, kind: str) -> list[str]:
-    """Return the names of the statements of a kind: table, view, rule or insert."""
-    return [name for name, statement in book.items() if statement["kind"] == kind]
-
-
-def alter_table(table: str, options: Mapping[str, str]) -> str:
-    """Return the statement that sets connector options on a table."""
-    pairs = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in sorted(options.items()))
-    return f"alter table {table} set ({pairs})"
-
-
-def literal(text: str) -> str:
-    """Return the text as an SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
+def rules(book: Book) -> list[str]:
+    """Return the names of the rules."""
+    return [name for name, statement in book.items() if statement["kind"] == "rule"]

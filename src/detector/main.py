@@ -18,13 +18,8 @@ PROPERTIES = "/etc/flink/application_properties.json"
 
 def main() -> None:
     """Start the job and return."""
-    from pyflink.table import EnvironmentSettings, TableEnvironment
-
     groups = job.read_property_groups(Path(os.environ.get("APPLICATION_PROPERTIES", PROPERTIES)))
-    book = job.read_book(FOLDER / "rulebook.json")
-    env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
-    job.create_tables(env, book, groups)
-    job.rules(env, book, groups).execute()
+    job.build(job.read_book(FOLDER / "rulebook.json"), groups, {}).start(job.NAME)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Values of the parameters in the SQL: the rulebook's defaults, or what was set in their place.
 
 Managed Flink imports this module, so it uses the standard library only. A `Book` is the rulebook as plain JSON, as
-`rulebook.Rulebook.plain()` gives it: `{name: {"kind", "sql", "window", "parameters"}}` in an order in which each
-statement can be executed.
+`rulebook.Rulebook.plain()` gives it: `{name: {"kind", "sql", "subject", "parameters"}}`.
 """
 
 import re
@@ -22,8 +21,8 @@ NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 def resolve(book: Book, changes: Changes) -> dict[str, dict[str, Value]]:
     """Return the values of each statement by its name: the defaults, with the changes in their place.
 
-    A statement that names a view as its `window` has the view's values too. Raise ValueError if a change is for an
-    unknown statement or parameter, or not an allowed value; the message says what is allowed.
+    Raise ValueError if a change is for an unknown statement or parameter, or not an allowed value; the message says
+    what is allowed.
     """
     own = {name: {key: one["default"] for key, one in each["parameters"].items()} for name, each in book.items()}
     for name, values in changes.items():
@@ -35,18 +34,13 @@ def resolve(book: Book, changes: Changes) -> dict[str, dict[str, Value]]:
     for name, values in own.items():
         for key, parameter in book[name]["parameters"].items():
             _check_together(name, key, parameter, values)
-    return {name: own.get(book[name].get("window") or "", {}) | values for name, values in own.items()}
+    return own
 
 
 def fill_in(name: str, sql: str, values: Mapping[str, Value | str]) -> str:
-    """Return the SQL of a statement with its values in place of the placeholders.
-
-    `${<name>_before}` is a whole number's predecessor, as both ends of SQL's RANGE are included.
-    """
-    known = {key: text(value) for key, value in values.items()}
-    before = {f"{key}_before": str(value - 1) for key, value in values.items() if isinstance(value, int)}
+    """Return the SQL of a statement with its values in place of the placeholders."""
     try:
-        return Template(sql).substitute(known | before)
+        return Template(sql).substitute({key: text(value) for key, value in values.items()})
     except KeyError as missing:
         raise ValueError(f"the SQL of {name} needs the value {missing}: describe it under `parameters`") from None
 
@@ -67,9 +61,7 @@ def allowed(parameter: Mapping[str, Any]) -> str:
 def _checked(book: Book, name: str, key: str, value: Value | str) -> Value:
     parameters = book[name]["parameters"]
     if key not in parameters:
-        window = book[name].get("window")
-        shared = f"; set {key} of {window}" if window and key in book[window]["parameters"] else ""
-        raise ValueError(f"{name}.{key} is unknown; {name} has {', '.join(parameters)}{shared}")
+        raise ValueError(f"{name}.{key} is unknown; {name} has {', '.join(parameters)}")
     parameter, written = parameters[key], str(value)
     whole = parameter["type"] == "integer"
     if NUMBER.fullmatch(written) and not (whole and "." in written):
@@ -81,8 +73,6 @@ def _checked(book: Book, name: str, key: str, value: Value | str) -> Value:
 
 
 def _check_together(name: str, key: str, parameter: Mapping[str, Any], values: Mapping[str, Value]) -> None:
-    if (other := parameter.get("multiple_of")) and values[key] % values[other]:
-        raise ValueError(f"{name}.{key} is {values[key]}; allowed: a multiple of {other}, which is {values[other]}")
     if (parts := parameter.get("at_least_sum_of")) and values[key] < sum(values[part] for part in parts):
         numbers = " + ".join(str(values[part]) for part in parts)
         raise ValueError(f"{name}.{key} is {values[key]}; allowed: at least {' + '.join(parts)}, which is {numbers}")

@@ -28,7 +28,7 @@ from evaluation.scenarios import load
 from simulator.traffic.generate import TrafficOptions, write
 from simulator.traffic.source import Source
 
-TUTORIAL, TUTORIAL_RULE = "tutorial", Path(__file__).parent / "tutorial.sql"
+TUTORIAL = "tutorial"
 
 # Fixed before the rules were tuned.
 INTENSITIES = (1.5, 2.0, 5.0)
@@ -199,7 +199,7 @@ def run(traffic: Sequence[str], truth: Truth, folder: Path) -> dict[str, Any]:
                     truth.buyers.add(actor)
     attackers = truth.helpers | {attacker.subject for attacker in truth.attackers}
     ours = alerts_of(records, folder / "alerts.jsonl")
-    tutorials = alerts_of(records, folder / "tutorial_alerts.jsonl", TUTORIAL_RULE)
+    tutorials = alerts_of(records, folder / "tutorial_alerts.jsonl", is_tutorial=True)
     return {
         "humans": len(truth.actors - attackers - truth.controls),
         "buyers": len(truth.buyers - attackers - truth.controls),
@@ -209,11 +209,11 @@ def run(traffic: Sequence[str], truth: Truth, folder: Path) -> dict[str, Any]:
     }
 
 
-def alerts_of(records: Path, out: Path, statement: Path | None = None) -> list[Alert]:
-    """Return what the rules, or one statement in their place, report about the wire records."""
+def alerts_of(records: Path, out: Path, is_tutorial: bool = False) -> list[Alert]:
+    """Return what our rules, or the tutorial's, report about the wire records."""
     return [
         Alert(line["rule"], line["subject"], unix_seconds(line["window_start_at"]), unix_seconds(line["window_end_at"]))
-        for line in launch(records, out, statement=statement)
+        for line in launch(records, out, is_tutorial=is_tutorial)
     ]
 
 

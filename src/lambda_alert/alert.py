@@ -10,7 +10,9 @@ MIN_BIGINT, MAX_BIGINT = -(2**63), 2**63 - 1
 
 # Also fits, unescaped, into a sort key, a metric dimension and the subject of an email.
 _RULE = re.compile("[a-z][a-z0-9_]{0,49}")
-_SUBJECT = re.compile("site|(?:user|product)#(0|-?[1-9][0-9]{0,18})")
+# Characters as Python counts them: code points. Control characters are those of the event contract. A lone surrogate,
+# which JSON can write, has no form in UTF-8: each call of AWS with it would fail.
+_SUBJECT = re.compile("site|(?:user|session|product)#[^\x00-\x1f\x7f\ud800-\udfff]{1,128}")
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 _EXPECTED: dict[Any, str] = {str: "a string", int: "a whole number"}
 
@@ -41,9 +43,10 @@ class Alert:
                 raise MalformedAlert(f"{field.name} is {shown(value)}, expected a signed 64-bit number")
         if not _RULE.fullmatch(self.rule):
             raise MalformedAlert(f"rule is {shown(self.rule)}, expected {_RULE.pattern}")
-        if not _is_subject(self.subject):
+        if not _SUBJECT.fullmatch(self.subject):
             raise MalformedAlert(
-                f"subject is {shown(self.subject)}, expected user#<id>, product#<id> (signed 64-bit) or site"
+                f"subject is {shown(self.subject)}, expected user#<id>, session#<id>, product#<id> or site "
+                "(an id: 1 to 128 characters, no control characters)"
             )
         if self.window_s <= 0:
             raise MalformedAlert(
@@ -92,11 +95,6 @@ def parse(payload: bytes) -> Alert:
 def iso(at: datetime) -> str:
     """Return the instant as the contracts write it, in UTC: `2019-10-01T00:00:00.000Z`."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _is_subject(text: str) -> bool:
-    match = _SUBJECT.fullmatch(text)
-    return match is not None and MIN_BIGINT <= int(match[1] or 0) <= MAX_BIGINT
 
 
 def instant(name: str, text: Any) -> datetime:

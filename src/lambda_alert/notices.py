@@ -3,13 +3,23 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from lambda_alert.alert import Alert, iso
 from lambda_alert.rules import RULES, Rule
 
-MAX_SUBJECT_LENGTH = 100  # and ASCII only: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+# "Less than 100 characters", no control characters, and ASCII, the strictest reading of AWS's texts of several years:
+# https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+MAX_SUBJECT_LENGTH = 99
+# At least so much of a subject's name stays in the line, whatever the title: `session 72d76fde`.
+MIN_NAME_LENGTH = 16
+
+# The two characters that an id may hold and SQS refuses, so a queue behind the topic would too:
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+_REFUSED = dict.fromkeys((0xFFFE, 0xFFFF), "\ufffd")
+
+AND = "\n       and "  # between two conditions of the query in the email
 
 # Of a rule that is not in the rulebook, such as one that was removed while its last alerts were on their way.
 DEFAULT_RESPONSE = (
@@ -22,22 +32,30 @@ def subject(alert: Alert, rules: Mapping[str, Rule] = RULES) -> str:
     """Return one line: the subject of the email and the text of an SMS.
 
     Rules count different things (actions, products, sessions), so the line says how many, and the rule's title what.
+    A long id is cut off, so that the counts stay; the body has it whole. `?` stands for what is not ASCII.
     """
     title = alert.rule
     if rule := rules.get(alert.rule):
         title = f"[{rule.severity}] {rule.title}"
-    text = (
-        f"{title}, level {alert.level}: {_name(alert)}, {alert.num_actions_per_watermark} in {alert.window_s:g} s "
-        f"(allowed: {alert.threshold})"
-    )
-    return text.encode("ascii", "replace").decode()[:MAX_SUBJECT_LENGTH]
+    head, name = f"{title}, level {alert.level}: ", _name(alert)
+    tail = f", {alert.num_actions_per_watermark} in {alert.window_s:g} s (allowed: {alert.threshold})"
+    room = max(MAX_SUBJECT_LENGTH - len(head) - len(tail), MIN_NAME_LENGTH)
+    if len(name) > room:
+        name = f"{name[: room - 3]}..."
+    return f"{head}{name}{tail}".encode("ascii", "replace").decode()[:MAX_SUBJECT_LENGTH]
 
 
 def body(alert: Alert, detected_at: datetime, table: str, rules: Mapping[str, Rule] = RULES) -> str:
-    """Return the email: what happened, who did it, when, and what to do next."""
+    """Return the email: what happened, who did it, when, and what to do next.
+
+    Its query goes by `txn_at`, the time that the rules judge by: after a replay that moved it (TIME=now), `event_at` is
+    another. The table's partitions are days of `event_at`, but Iceberg knows the first and last `txn_at` of each file,
+    so the query reads only files that may hold the window. The rules cut times to whole seconds, the table does not:
+    the second of the window's end belongs to it with all its fractions, and that of its start does not.
+    """
     rule = rules.get(alert.rule)
     heading = f"{rule.title} (severity: {rule.severity})\n\n" if rule else ""
-    counted = f"{alert.num_actions_per_watermark} within {alert.window_s:g} seconds for {_name(alert)}"
+    counted = f"{alert.num_actions_per_watermark} within {alert.window_s:g} seconds for {_printable(_name(alert))}"
     response = enumerate(rule.response if rule else DEFAULT_RESPONSE, 3)
     steps = "\n".join(f"{number}. {step}" for number, step in response)
     return f"""\
@@ -50,16 +68,17 @@ When it happened (event time, UTC)
 When it was detected (UTC)
   {iso(detected_at)}
 Incident
-  {alert.alert_id}
+  {_printable(alert.alert_id)}
 
 What to do next
 1. Has this happened before? DynamoDB table {table}:
-     ddb_partition_key = {alert.subject}
+     ddb_partition_key = {_printable(alert.subject)}
 2. What was done? In Athena, once the day's events are curated:
      select * from curated_events
-     where {_sql_condition(alert)}event_at > timestamp '{_sql_time(alert.window_start_at)}'
-       and event_at <= timestamp '{_sql_time(alert.window_end_at)}'
-     order by event_at
+     where {"".join(f"{condition}{AND}" for condition in _sql_conditions(alert.subject))}\
+txn_at >= timestamp '{_next_second(alert.window_start_at)}'
+       and txn_at < timestamp '{_next_second(alert.window_end_at)}'
+     order by txn_at
 {steps}
 """
 
@@ -72,9 +91,9 @@ def publication(alert: Alert, detected_at: datetime, table: str, rules: Mapping[
     for_people = body(alert, detected_at, table, rules)
     for_programs = json.dumps({**asdict(alert), "detected_at": iso(detected_at)})
     attributes = {
-        "alert_id": {"DataType": "String", "StringValue": alert.alert_id},
+        "alert_id": {"DataType": "String", "StringValue": alert.alert_id.translate(_REFUSED)},
         "rule": {"DataType": "String", "StringValue": alert.rule},
-        "subject": {"DataType": "String", "StringValue": alert.subject},
+        "subject": {"DataType": "String", "StringValue": alert.subject.translate(_REFUSED)},
         "level": {"DataType": "Number", "StringValue": str(alert.level)},  # {"numeric": [">=", 2]} in a filter
     }
     if rule := rules.get(alert.rule):
@@ -107,14 +126,36 @@ class Notices:
 
 
 def _name(alert: Alert) -> str:
-    return "the whole site" if alert.subject == "site" else alert.subject.replace("#", " ")
+    kind, _, name = alert.subject.partition("#")
+    return f"{kind} {name}" if name else "the whole site"
 
 
-def _sql_condition(alert: Alert) -> str:
-    """Return the condition for the subject's events, up to the next condition; empty for the whole site."""
-    kind, _, number = alert.subject.partition("#")
-    return f"{kind}_id = {number}\n       and " if number else ""
+def _printable(text: str) -> str:
+    """Return the text with `<U+202E>` and the like for what a mail does not show, or shows as a new line."""
+    return "".join(letter if letter.isprintable() else f"<U+{ord(letter):04X}>" for letter in text)
 
 
-def _sql_time(instant: str) -> str:
-    return instant.replace("T", " ").removesuffix("Z")
+def _sql_conditions(subject: str) -> list[str]:
+    """Return the conditions for the subject's events; none for the whole site.
+
+    A guest's are those of the session without a user: with one, they are the user's.
+    """
+    kind, _, name = subject.partition("#")
+    if kind == "session":
+        return ["user_id is null", f"user_session = {_sql_text(name)}"]
+    return [f"{kind}_id = {_sql_text(name)}"] if name else []
+
+
+def _sql_text(text: str) -> str:
+    """Return the text as a literal of Athena and Trino: in printable characters, which a mail does not change."""
+    if text.isprintable():
+        return "'{}'".format(text.replace("'", "''"))
+    letters = (letter if letter.isprintable() and letter != "\\" else f"\\+{ord(letter):06x}" for letter in text)
+    return "U&'{}'".format("".join(letters).replace("'", "''"))
+
+
+def _next_second(instant: str) -> str:
+    """Return the first whole second after the instant, as a timestamp of SQL."""
+    second = datetime.fromisoformat(instant).replace(microsecond=0, tzinfo=None)
+    # Python's times end with the year 9999, and an alert about its last second is one, too.
+    return (min(second, datetime(9999, 12, 31, 23, 59, 58)) + timedelta(seconds=1)).isoformat(" ")

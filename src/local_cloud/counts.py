@@ -14,7 +14,7 @@ from local_cloud.pollers.firehose import user_records
 from local_cloud.pollers.shards import list_shards, read_all
 from local_cloud.stack import Stack
 from local_cloud.waiting import wait_for
-from simulator.traffic.event import event_id
+from simulator.traffic.event import event_key
 
 # A client of boto3, for the service that its name says.
 Client = Any
@@ -147,11 +147,11 @@ def lake(engine: Engine) -> dict[str, int]:
 
 def missing(engine: Engine, ledger: Path) -> int:
     """Return how many of the events that were sent, according to the sender's ledger, are in no table."""
-    sent = set(ledger.read_text().split())
-    sent.difference_update(row[0] for row in engine.query("select event_id from curated_events", [])[1])
+    sent = set(filter(None, ledger.read_text().split("\n")))  # an id may hold blanks
+    sent.difference_update(row[0] for row in engine.query("select event_key from curated_events", [])[1])
     for (text,) in engine.query("select record from quarantined_records", [])[1]:
         try:
-            sent.discard(event_id(json.loads(text)))
+            sent.discard(event_key(json.loads(text)))
         except (ValueError, TypeError, KeyError):
             continue  # not an event, so it was not sent as one
     return len(sent)

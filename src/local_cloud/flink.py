@@ -18,6 +18,22 @@ ENVIRONMENT = ROOT / "src" / "detector" / ".venv"
 # otherwise delivers nothing and does not fail.
 NO_CBOR = {"AWS_CBOR_DISABLE": "1", "CBOR_ENABLED": "false"}
 
+# Managed Flink refuses a job whose code sets an option that is not on AWS's list:
+# https://docs.aws.amazon.com/managed-flink/latest/java/programmatic-configuration.html
+# So does this cluster, by Flink's own means. The list here is shorter than AWS's: our job sets no option at all. Flink
+# sets these: with the submission (the jar, the checkpoints), and the Table API for itself.
+SET_BY_FLINK = (
+    "execution.checkpointing.interval",
+    "pipeline.classpaths",
+    "pipeline.jars",
+    "pipeline.name",
+    "table.exec.mini-batch.enabled",
+)
+GATE = {
+    "execution.program-config.enabled": "false",
+    "execution.program-config.wildcards": "[" + ", ".join(SET_BY_FLINK) + "]",
+}
+
 # What the connector writes into a checkpoint in place of a sequence number when a shard has been read to its end.
 SHARD_ENDED = "SHARD_ENDING_SEQUENCE_NUM"
 
@@ -57,9 +73,8 @@ def write_settings(stack: Stack) -> dict[str, str]:
         "taskmanager.bind-host": "127.0.0.1",
         "taskmanager.numberOfTaskSlots": 4,
         "taskmanager.memory.process.size": "2048m",
-        # Six rules exchange rows between tasks about thirty times, on four slots.
-        "taskmanager.memory.network.min": "192m",
-        "taskmanager.memory.network.max": "192m",
+        "taskmanager.memory.network.min": "128m",
+        "taskmanager.memory.network.max": "128m",
         "taskmanager.memory.managed.size": "512m",
         # On a busy machine the task manager takes longer than the 10 s of the default to answer.
         "pekko.ask.timeout": "30 s",
@@ -67,6 +82,7 @@ def write_settings(stack: Stack) -> dict[str, str]:
         "state.backend.type": "rocksdb",
         "execution.checkpointing.dir": f"file://{directory}/checkpoints",
         "execution.checkpointing.savepoint-dir": f"file://{directory}/savepoints",
+        **GATE,
         "io.tmp.dirs": str(directory / "tmp"),
         "python.client.executable": str(python),
         "python.executable": str(python),

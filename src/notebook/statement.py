@@ -1,25 +1,25 @@
-"""The statements of the note: those of the rulebook, with the default values in them."""
+"""The statements of the note, `sql/studio`, with the rules' default values in them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from detector import rulebook
-from detector.job import findings
-from detector.rulebook import Rule, Rulebook
+from detector.rulebook import Rulebook
 from detector.rulebook import Statement as Described
-from detector.values import fill_in, text
+from detector.values import Value, fill_in
 
-# What the deployed job writes about itself, for its operators. In a notebook it would need slots, and count twice.
-LEFT_OUT = ("sink_unjudged.sql", "unjudged.sql")
+SQL_FOLDER = Path(__file__).resolve().parents[2] / "sql" / "studio"
+
+# Each after those that it reads.
+ORDER = ("raw_events", "alerts", "tutorial", "actions", "burst", "patient", "alerts_of_stream_2", "alerts_per_minute")
 
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement with its values in it. `notes` is the comment before it, `described` what the rulebook says."""
+    """One statement with its values in it, and the text of its cell for people."""
 
     described: Described
-    notes: str
     sql: str
     markdown: str
 
@@ -38,43 +38,30 @@ class Statement:
         return self.described.code
 
 
-def all_statements(book: Rulebook) -> list[Statement]:
-    """Return the statements of the rulebook, each after those that it reads."""
+def all_statements(folder: Path = SQL_FOLDER, book: Rulebook | None = None) -> list[Statement]:
+    """Return the statements in their order. Raise RulebookError if a file is missing or wrong."""
+    known = values(book or rulebook.read())
+    return [_statement(rulebook.read_statement(folder, folder / f"{name}.sql"), known) for name in ORDER]
+
+
+def values(book: Rulebook) -> dict[str, Value | str]:
+    """Return the numbers in the statements: those of burst, and the thresholds of the patient rules by their names."""
     known = book.values()
-    filled = []
-    for name, one in book.statements.items():
-        if one.file not in LEFT_OUT:
-            own = {**known[name], **({"findings": findings(book.plain())} if name == "alerts" else {})}
-            filled.append(_statement(one, own, book))
-    return filled
+    burst = known["burst"]
+    patient = {rule: known[rule]["threshold"] for rule in ("scraper", "session_rotator", "cart_hoarder")}
+    return {**patient, **burst, "window_before": f"{burst['window_s'] - 1}.999"}
 
 
-def own_statement(file: Path) -> Statement:
-    """Return a statement that only the note has; its YAML is beside it."""
-    return _statement(rulebook.read_statement(file.parent, file), {}, None)
-
-
-def _statement(one: Described, values: dict[str, Any], book: Rulebook | None) -> Statement:
-    lines = fill_in(one.name, one.sql, values).strip().splitlines()
+def _statement(one: Described, known: Mapping[str, Value | str]) -> Statement:
+    lines = fill_in(one.name, one.sql, known).strip().splitlines()
     start = next(number for number, line in enumerate(lines) if not line.startswith("--"))
     notes = "\n".join(line.removeprefix("--").strip() for line in lines[:start])
-    question = book.question(one.name) if book and isinstance(one, Rule) else one.description.question
-    return Statement(one, notes, "\n".join(lines[start:]).strip(), _markdown(one, question, notes))
-
-
-def _markdown(one: Described, question: str | None, notes: str) -> str:
-    """Return what the description says, for people."""
-    facts = [f"grain: {one.description.grain}"] if one.description.grain else []
-    if isinstance(one, Rule):
-        rule = one.description
-        facts += [f"subject: {rule.subject}", f"severity: {rule.severity}", f"OWASP: {rule.owasp}"]
-        facts += [f"window: {rule.window}"] if rule.window else []
-    facts += [f"{name}: {text(each.default)} ({each.unit}). {each.meaning}" for name, each in one.parameters.items()]
+    question = one.description.question
     parts = [
         f"### {one.title}",
-        f"**{question}**" if question else "",
-        "\n".join(f"- {fact}" for fact in facts),
+        f"**{fill_in(one.name, question, known)}**" if question else "",
+        f"- grain: {one.description.grain}" if one.description.grain else "",
         notes,
-        f"`{one.file}`",
+        f"`sql/studio/{one.file}`",
     ]
-    return "\n\n".join(part for part in parts if part)
+    return Statement(one, "\n".join(lines[start:]).strip(), "\n\n".join(part for part in parts if part))

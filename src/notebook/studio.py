@@ -6,14 +6,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from detector import job, rulebook
+from detector import rulebook
 from detector.rulebook import RulebookError
-from notebook.statement import Statement, all_statements, own_statement
+from notebook.statement import SQL_FOLDER, Statement, all_statements
 
 NAME = "sql-flink-ecomm-notebook-1"
 NOTE = Path(__file__).parents[2] / "notebooks" / f"{NAME}.zpln"
-CHART_TABLE = Path(__file__).with_name("alerts_of_stream_2.sql")
-CHART = Path(__file__).with_name("alerts_per_minute.sql")
+CHART = "alerts_per_minute.sql"
 
 REGION = "us-east-1"
 # The tutorial's names. terraform/modules/studio replaces them with the deployed ones.
@@ -34,14 +33,13 @@ OPTIONS = {
     },
 }
 
-# Options of the detector's connector (4.3) that the Studio's (1.15) does not know. It would ignore them silently.
-UNKNOWN_OPTIONS = ("scan.shard-assigner",)
-
-# As in the detector, whose other options only make it faster. Zeppelin and Flink can both read them without spaces and
-# quotes. Zeppelin forgets them at the end of a cell.
+# Zeppelin and Flink can both read them without spaces and quotes. Zeppelin forgets them at the end of a cell.
 SETTINGS = {
-    option: job.OPTIONS[option].replace(" ", "")
-    for option in ("table.exec.source.idle-timeout", "table.exec.state.ttl", "table.local-time-zone")
+    # A shard without traffic must not hold back the watermark of the others.
+    "table.exec.source.idle-timeout": "5s",
+    # Deliveries that are known, for longer than the longest window.
+    "table.exec.state.ttl": "1h",
+    "table.local-time-zone": "UTC",
 }
 
 # Two jobs, the rules' and the chart's, share the notebook's few slots (terraform/modules/studio).
@@ -49,32 +47,28 @@ SQL_CELL = "%flink.ssql(type=update, parallelism=1)"
 
 INTRODUCTION = f"""## {NAME}
 
-The detector's own rules, to try by hand. `make generate` makes this note from `sql/detection`: change the files there,
+The tutorial's rule and ours, to try by hand. `make generate` makes this note from `sql/studio`: change the files there,
 not this note.
+
+The detector counts in Java, which a notebook cannot run. The cells say what it counts in SQL that this notebook's Flink
+1.15 understands. docs/detection.md says where the two differ.
 
 Run the cells from top to bottom. Each cell holds one statement, and first drops what an earlier run created. Numbers in
 the rules are their defaults.
 
-- The cell that inserts writes to stream 2, as the deployed detector does. An alert that both find has one `alert_id`,
-  and the alert function sends one notice.
+- The cell that inserts writes to stream 2. The alert function sends a notice for each of its alerts.
 - A cell that inserts or selects runs until you cancel it; the notebook costs money until you stop it.
-- Nothing is deployed from here: `make deploy` deploys the same files, with Flink 1.20."""
+- Nothing is deployed from here: `make deploy` deploys the detector."""
 
 
-def render_note(folder: Path = rulebook.SQL_FOLDER) -> str:
+def render_note(folder: Path = SQL_FOLDER, rules: Path = rulebook.SQL_FOLDER) -> str:
     """Return the note as the text of a .zpln file. The same files give the same bytes. Raise RulebookError."""
     paragraphs = [_paragraph("introduction", "%md", INTRODUCTION)]
-    for statement in [*all_statements(rulebook.read(folder)), own_statement(CHART_TABLE)]:
+    chart = {"0": {"graph": bar_chart("alert_minute", "rule", "alerts"), "helium": {}}}
+    for statement in all_statements(folder, rulebook.read(rules)):
+        results = chart if statement.file == CHART else None
         paragraphs.append(_paragraph(f"{statement.file} text", "%md", statement.markdown))
-        paragraphs.append(_paragraph(statement.file, SQL_CELL, cell(statement)))
-    chart = own_statement(CHART)
-    paragraphs.append(_paragraph(f"{chart.file} text", "%md", chart.markdown))
-    paragraphs.append(
-        _paragraph(
-            *(chart.file, SQL_CELL, cell(chart)),
-            results={"0": {"graph": bar_chart("alert_minute", "rule", "alerts"), "helium": {}}},
-        )
-    )
+        paragraphs.append(_paragraph(statement.file, SQL_CELL, cell(statement), results))
     note = {
         "paragraphs": paragraphs,
         "name": NAME,
@@ -107,8 +101,6 @@ def studio_options(table: str, sql: str) -> str:
         raise RulebookError(f"table {table} has no stream; known: {', '.join(OPTIONS)}. Add it to notebook/studio.py.")
     if not sql.endswith(")"):
         raise RulebookError(f"table {table}: the statement must end with its options, `with (…)`")
-    for option in UNKNOWN_OPTIONS:
-        sql = re.sub(rf",\s*'{re.escape(option)}'\s*=\s*'[^']*'", "", sql)
     options = [f"  '{option}' = '{value}'" for option, value in OPTIONS[table].items()]
     return ",\n".join([sql[:-1].rstrip(), *options]) + "\n)"
 

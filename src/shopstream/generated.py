@@ -7,6 +7,7 @@ GENERATED. A part of a file that people edit stands between two markers (`betwee
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
 
@@ -38,7 +39,7 @@ def between_markers(file: Path, part: str, content: str) -> str:
 
 def note(root: Path) -> str:
     """Return the Studio note."""
-    return render_note(sql_folder(root))
+    return render_note(root / "sql" / "studio", sql_folder(root))
 
 
 def rule_table(root: Path) -> str:
@@ -67,6 +68,29 @@ def question_table(root: Path) -> str:
     """Return docs/questions.md with the table of all questions."""
     table = questions_table(root / "sql" / "insights")
     return between_markers(root / "docs" / "questions.md", "questions", table)
+
+
+def event_table(root: Path) -> str:
+    """Return docs/contract.md with the table of an event's fields."""
+    rows = [
+        {
+            "field": f"`{field['name']}`",
+            "must": "" if field["nullable"] else "yes",
+            "JSON": json_type(field),
+            "form": "[time](#times)" if field["unit"].startswith("yyyy") else field["unit"].replace(" | ", ", "),
+            "meaning": field["meaning"] + (" (personal)" if field["personal"] else ""),
+        }
+        for field in json.loads((root / "contracts" / "event.json").read_text(encoding="utf-8"))
+    ]
+    table = tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+    return between_markers(root / "docs" / "contract.md", "event fields", table)
+
+
+def json_type(field: Mapping[str, Any]) -> str:
+    """Return what a producer writes for a field of the event contract."""
+    if field["unit"] == "id":
+        return "text, or an integer"
+    return {"string": "text", "bigint": "integer"}.get(field["type"], "number")
 
 
 def rules_for_notices(root: Path) -> str:
@@ -99,6 +123,7 @@ GENERATED: Mapping[str, Render] = {
     f"notebooks/{NAME}.zpln": note,
     "docs/detection.md": rule_table,
     "docs/questions.md": question_table,
+    "docs/contract.md": event_table,
     "src/lambda_alert/rules.json": rules_for_notices,
 }
 

@@ -21,8 +21,8 @@ delivery_buffer_s      = 5
 checkpoint_interval_ms = 5000
 
 alert_sink_options = {
-  "sink.flush-buffer.timeout"         = "20"
-  "sink.http-client.protocol.version" = "HTTP1_1"
+  "buffer_ms"                 = "20"
+  "aws.http.protocol.version" = "HTTP1_1"
 }
 
 # A replay at full speed runs ahead of the clock, by up to the time that its file spans. A drain waits for the last tally

@@ -26,7 +26,8 @@ variables {
   start                  = true
   start_position         = "TRIM_HORIZON"
   checkpoint_interval_ms = 60000
-  alert_sink_options     = { "sink.flush-buffer.timeout" = "200" }
+  alert_sink_options     = { "buffer_ms" = "200" }
+  nobody_ids             = ["0", "guest"]
   values                 = { burst = { threshold = 8 }, source = { max_ahead_s = 30 } }
   sql_folder             = "../sql/detection"
   log_retention_days     = 14
@@ -44,19 +45,19 @@ run "detection" {
       for group in aws_kinesisanalyticsv2_application.detector.application_configuration[0].environment_properties[0].property_group :
       group.property_group_id => group.property_map
       }) == jsonencode({
+      "alerts"                              = { "aws.region" = "us-east-1", "buffer_ms" = "200", stream = "alert-stream" }
       "kinesis.analytics.flink.run.options" = { jarfile = "lib/pyflink-dependencies.jar", python = "main.py" }
-      "table.alerts"                        = { "aws.region" = "us-east-1", "sink.flush-buffer.timeout" = "200", stream = "alert-stream" }
-      "table.config"                        = { "execution.buffer-timeout.interval" = "20 ms" }
-      "table.raw_events" = {
-        "aws.region"                           = "us-east-1"
-        "scan.shard.discovery.intervalmillis"  = "1000"
-        "scan.shard.getrecords.intervalmillis" = "500"
-        "scan.stream.initpos"                  = "TRIM_HORIZON"
-        stream                                 = "raw-stream"
+      "nobody"                              = { "0" = "0", "1" = "guest" }
+      "source" = {
+        "aws.region"                            = "us-east-1"
+        "flink.shard.discovery.intervalmillis"  = "1000"
+        "flink.shard.getrecords.intervalmillis" = "500"
+        "flink.stream.initpos"                  = "TRIM_HORIZON"
+        stream                                  = "raw-stream"
       }
-      "table.unjudged" = { "aws.region" = "us-east-1", "sink.flush-buffer.timeout" = "200", stream = "alert-stream" }
-      "values.burst"   = { threshold = "8" }
-      "values.source"  = { max_ahead_s = "30" }
+      "unjudged"      = { "aws.region" = "us-east-1", "buffer_ms" = "200", stream = "alert-stream" }
+      "values.burst"  = { threshold = "8" }
+      "values.source" = { max_ahead_s = "30" }
     })
     error_message = "Property groups: ${jsonencode(local.property_groups)}"
   }
@@ -67,7 +68,7 @@ run "detection" {
       && aws_kinesisanalyticsv2_application.detector.application_configuration[0].flink_application_configuration[0].parallelism_configuration[0].parallelism_per_kpu == 1
       && aws_kinesisanalyticsv2_application.detector.application_configuration[0].flink_application_configuration[0].parallelism_configuration[0].auto_scaling_enabled == false
     )
-    error_message = "With fewer subtasks than shards bursts are lost in silence."
+    error_message = "There must be as many subtasks as shards, and no autoscaling."
   }
 
   assert {
@@ -146,18 +147,18 @@ run "endpoint_and_window_are_values" {
 
   variables {
     kinesis_endpoint   = "https://vpce-1.kinesis.us-east-1.vpce.amazonaws.com"
-    alert_sink_options = { "sink.http-client.protocol.version" = "HTTP1_1" }
+    alert_sink_options = { "aws.http.protocol.version" = "HTTP1_1" }
     values             = {}
   }
 
   assert {
     condition = (
-      local.property_groups["table.raw_events"]["aws.endpoint"] == var.kinesis_endpoint
-      && local.property_groups["table.alerts"]["aws.endpoint"] == var.kinesis_endpoint
-      && local.property_groups["table.alerts"]["sink.http-client.protocol.version"] == "HTTP1_1"
-      && local.property_groups["table.unjudged"] == local.property_groups["table.alerts"]
+      local.property_groups["source"]["aws.endpoint"] == var.kinesis_endpoint
+      && local.property_groups["alerts"]["aws.endpoint"] == var.kinesis_endpoint
+      && local.property_groups["alerts"]["aws.http.protocol.version"] == "HTTP1_1"
+      && local.property_groups["unjudged"] == local.property_groups["alerts"]
     )
-    error_message = "All tables need the endpoint, the sinks their options."
+    error_message = "Source and sinks need the endpoint, the sinks their options."
   }
 
   assert {
@@ -215,12 +216,12 @@ run "allowed_values" {
 
   variables {
     values = {
-      alerts       = { quiet_s = 0 }
-      burst        = { threshold = 0, window_s = 1000 }
-      site_surge   = { factor = 2.5, baseline_s = 1000 }
-      source       = { max_ahead_s = 2678400 }
-      unjudged     = { step_s = 1 }
-      user_windows = { window_s = 999, slide_s = 333 }
+      alerts     = { quiet_s = 0 }
+      burst      = { threshold = 0, window_s = 1000 }
+      site_surge = { factor = 2.5, baseline_s = 1000 }
+      source     = { max_ahead_s = 2678400 }
+      unjudged   = { step_s = 1 }
+      scraper    = { window_s = 3600 }
     }
   }
 
@@ -239,11 +240,11 @@ run "values_beyond_their_limits_are_invalid" {
 
   variables {
     values = {
-      alerts       = { quiet_s = -1 }
-      burst        = { threshold = 5.5, window_s = 10.5 }
-      site_surge   = { factor = -1, least_baseline_s = 0, window_s = 1001 }
-      source       = { max_ahead_s = 1000000000 }
-      user_windows = { window_s = 1000, slide_s = 0 }
+      alerts     = { quiet_s = -1 }
+      burst      = { threshold = 5.5, window_s = 10.5 }
+      scraper    = { window_s = 0 }
+      site_surge = { factor = -1, least_baseline_s = 0, window_s = 3601 }
+      source     = { max_ahead_s = 1000000000 }
     }
   }
 
@@ -251,15 +252,14 @@ run "values_beyond_their_limits_are_invalid" {
 
   assert {
     condition = local.invalid_values == [
-      "alerts.quiet_s = -1 (allowed: a whole number from 0 to 999, seconds)",
-      "burst.threshold = 5.5 (allowed: a whole number from 0 to 2147483646, actions)",
-      "burst.window_s = 10.5 (allowed: a whole number from 1 to 1000, seconds)",
+      "alerts.quiet_s = -1 (allowed: a whole number from 0 to 86400, seconds)",
+      "burst.threshold = 5.5 (allowed: a whole number from 0 to 999, actions)",
+      "burst.window_s = 10.5 (allowed: a whole number from 1 to 3600, seconds)",
+      "scraper.window_s = 0 (allowed: a whole number from 1 to 3600, seconds)",
       "site_surge.factor = -1 (allowed: a number of 0 or more, times the usual rate)",
       "site_surge.least_baseline_s = 0 (allowed: a whole number from 1 to 999999999, seconds)",
-      "site_surge.window_s = 1001 (allowed: a whole number from 1 to 1000, seconds)",
+      "site_surge.window_s = 3601 (allowed: a whole number from 1 to 3600, seconds)",
       "source.max_ahead_s = 1000000000 (allowed: a whole number from 0 to 999999999, seconds)",
-      "user_windows.slide_s = 0 (allowed: a whole number from 1 to 999, seconds)",
-      "user_windows.window_s = 1000 (allowed: a whole number from 1 to 999, seconds)",
     ]
     error_message = "Invalid: ${jsonencode(local.invalid_values)}"
   }
@@ -274,9 +274,7 @@ run "values_that_do_not_fit_each_other_are_invalid" {
 
   variables {
     values = {
-      product_flood = { window_s = 9, slide_s = 6 }
-      site_surge    = { baseline_s = 69 }
-      user_windows  = { slide_s = 700 }
+      site_surge = { baseline_s = 69 }
     }
   }
 
@@ -284,9 +282,7 @@ run "values_that_do_not_fit_each_other_are_invalid" {
 
   assert {
     condition = local.unfit_values == [
-      "product_flood.window_s = 9 (allowed: a multiple of slide_s, which is 6)",
       "site_surge.baseline_s = 69 (allowed: at least window_s + least_baseline_s, which is 10 + 60)",
-      "user_windows.window_s = 600 (allowed: a multiple of slide_s, which is 700)",
     ]
     error_message = "Invalid: ${jsonencode(local.unfit_values)}"
   }

@@ -28,6 +28,7 @@ variables {
   force_destroy          = false
   lifecycle_rules        = true
   result_retention_days  = 30
+  raw_retention_days     = null
   database               = "database"
   raw_table              = "raw_events"
   raw_columns            = jsondecode(file("../contracts/event.json"))
@@ -35,6 +36,9 @@ variables {
   script                 = "tests/fixtures/package.txt"
   worker_count           = 2
   timeout_minutes        = 60
+  nobody_ids             = ["0", "a, \"b\" é"]
+  max_ahead_s            = 60
+  address_form           = "truncated"
   metric_namespace       = "namespace"
   quarantine_metric_name = "quarantined"
   log_retention_days     = 14
@@ -105,6 +109,17 @@ run "lake" {
   }
 
   assert {
+    condition = {
+      for column in aws_glue_catalog_table.raw.storage_descriptor[0].columns : column.name => column.comment
+      if column.parameters == tomap({ personal = "true" })
+      } == {
+      client_ip  = "Where the request came from. Personal data"
+      user_agent = "How the browser or program names itself. Personal data"
+    }
+    error_message = "Personal data must be marked, and nothing else: ${jsonencode(aws_glue_catalog_table.raw.storage_descriptor[0].columns)}"
+  }
+
+  assert {
     condition = jsonencode(aws_glue_catalog_table.raw.parameters) == jsonencode({
       "EXTERNAL"                       = "TRUE"
       "classification"                 = "json"
@@ -133,6 +148,7 @@ run "lake" {
 
   assert {
     condition = jsonencode(aws_glue_job.curate.default_arguments) == jsonencode({
+      "--address_form" = "truncated"
       "--conf" = join(" --conf ", [
         "spark.sql.extensions=org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
         "spark.sql.catalog.glue_catalog=org.apache.iceberg.spark.SparkCatalog",
@@ -145,8 +161,10 @@ run "lake" {
       "--database"               = "database"
       "--datalake-formats"       = "iceberg"
       "--job-bookmark-option"    = "job-bookmark-disable"
+      "--max_ahead_s"            = "60"
       "--metric_namespace"       = "namespace"
       "--metric_region"          = "us-east-1"
+      "--nobody_ids"             = "[\"0\",\"a, \\\"b\\\" é\"]"
       "--quarantine_metric"      = "quarantined"
       "--raw_path"               = "s3://raw-bucket/events/"
     })
@@ -216,5 +234,30 @@ run "lake" {
       Sid       = "AssumeAsCurateJob"
     }])
     error_message = "Trust of the job: ${module.role.trust}"
+  }
+}
+
+run "raw_objects_expire_when_told" {
+  command = plan
+
+  module {
+    source = "./modules/lake"
+  }
+
+  variables {
+    raw_retention_days = 90
+  }
+
+  assert {
+    condition = [
+      for rule in aws_s3_bucket_lifecycle_configuration.lake["raw"].rule : [rule.expiration[0].days, rule.filter[0].prefix]
+      if rule.id == "expire-raw-objects"
+    ] == [[90, "events/"]]
+    error_message = "Rules of the raw bucket: ${jsonencode(aws_s3_bucket_lifecycle_configuration.lake["raw"].rule)}"
+  }
+
+  assert {
+    condition     = alltrue([for key in ["curated", "artifact"] : length(aws_s3_bucket_lifecycle_configuration.lake[key].rule) == 1])
+    error_message = "Nothing but raw objects and query results may expire."
   }
 }

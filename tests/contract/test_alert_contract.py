@@ -9,7 +9,7 @@ from reader import ROOT, conforms, contract, golden, physical_columns, selected_
 
 from detector import rulebook
 from detector.values import fill_in
-from lambda_alert.alert import Alert, MalformedAlert, parse
+from lambda_alert.alert import Alert, MalformedAlert, parse, shown
 
 FIELDS = contract("alert")
 NAMES = [field["name"] for field in FIELDS]
@@ -18,11 +18,14 @@ BAD = golden("alert_bad")
 BOOK = rulebook.read()
 RULES = sorted(BOOK.rules)
 
+EXPECTED_SUBJECT = "expected user#<id>, session#<id>, product#<id> or site"
 # Subjects that are none.
 WRONG = [
-    *("541312140", "user#", "user#007", "user#-0", "user#9223372036854775808", "product#-9223372036854775809"),
-    *("session#1", "User#1", "site#1", "user#1 "),
+    *("541312140", "user#", "session#", "User#1", "order#1", "site#1", " user#1", "user"),
+    *("user#" + "x" * 129, "product#" + "é" * 129),
+    *("user#\ud83d", "user#\udc00\ud800"),  # halves of characters, which JSON can write and UTF-8 cannot
 ]
+WRONG_CONTROL = ["user#5413\n", "session#a\x00b", "product#\x7f"]
 
 FLINK_TYPES = {"string": "string", "bigint": "bigint"}
 PYTHON_TYPES = {"string": str, "bigint": int}
@@ -51,9 +54,17 @@ class TestAlertFunction:
         with pytest.raises(MalformedAlert, match=re.escape(line["reason"])):
             parse(line["record"].encode())
 
+    def test_bad_alerts_have_subjects_with_control_characters(self) -> None:
+        reasons = {line["reason"] for line in BAD if not conforms(line["record"], FIELDS)}
+        assert reasons >= {f"subject is {shown(subject)}, {EXPECTED_SUBJECT}" for subject in WRONG_CONTROL}
+
+    def test_good_alerts_have_ids_of_every_kind(self) -> None:
+        ids = {json.loads(line["record"])["subject"].partition("#")[2] for line in GOOD}
+        assert ids >= {"000042", "42", "SKU-1/ä b#7:2", "site", " ", "é" * 128, "😀" * 128}
+
     def test_good_alerts_are_of_every_kind_of_subject(self) -> None:
         subjects = {json.loads(line["record"])["subject"] for line in GOOD}
-        assert {subject.partition("#")[0] for subject in subjects} == {"user", "product", "site"}
+        assert {subject.partition("#")[0] for subject in subjects} == {"user", "session", "product", "site"}
 
     @pytest.mark.parametrize("line", GOOD, ids=lambda line: line["name"])
     def test_level_is_as_the_contract_says(self, line: dict) -> None:
@@ -71,7 +82,7 @@ class TestAlertFunction:
         whole = [line["reason"] for line in BAD if conforms(line["record"], FIELDS)]
         assert whole == [
             'rule is "Burst"',
-            *[f'subject is "{subject}", expected user#<id>, product#<id> (signed 64-bit) or site' for subject in WRONG],
+            *[f"subject is {shown(subject)}, {EXPECTED_SUBJECT}" for subject in WRONG],
             "is not after window_start_at",
             "threshold is -1, expected 0 or more",
             "num_actions_per_watermark 5 does not exceed threshold 5",
@@ -84,6 +95,7 @@ class TestAlertFunction:
             "level is -1, expected 1 for num_actions_per_watermark 7 above threshold 5",
             'alert_id is "burst:user#1:2019-10-01T00:00:12.500Z", expected burst:user#541312140:',
             'alert_id is "burst:541312140:2019-10-01T00:00:12.500Z", expected burst:user#541312140:',
+            'alert_id is "burst:user#42:2019-10-01T00:00:12.500Z", expected burst:user#000042:',
         ]
 
 

@@ -1,8 +1,8 @@
 """Answers to the questions of `sql/insights`, computed with polars from the questions' texts and not from their SQL.
 
-Each function has the name of its question, takes events in the columns of `curated_events` and returns the same columns
-and the same order of rows as the SQL. Shares are computed in whole numbers and rounded half up, as the engines do with
-decimals.
+Each function has the name of its question, takes events in the columns of `curated_events` (`quantity` may be absent)
+and returns the same columns and the same order of rows as the SQL. Shares are computed in whole numbers and rounded
+half up, as the engines do with decimals.
 """
 
 from collections.abc import Callable
@@ -12,14 +12,15 @@ from decimal import Decimal
 import polars as pl
 
 MIN_VIEWERS, MIN_BUYERS = 10, 2
+VISITS = ("view", "cart", "remove_from_cart", "purchase")
 
 
 def unique_visitors_per_day(events: pl.DataFrame, from_date: date, to_date: date, **_: object) -> pl.DataFrame:
     rows = []
-    for (day,), group in _between(events, from_date, to_date).group_by(pl.col("event_at").dt.date()):
-        buyers = group.filter(event_type="purchase")
-        sessions = group["user_session"].drop_nulls()
-        rows.append((day, group["user_id"].n_unique(), sessions.n_unique(), buyers["user_id"].n_unique()))
+    visits = _between(events, from_date, to_date).filter(pl.col("event_type").is_in(VISITS))
+    for (day,), group in visits.group_by(pl.col("event_at").dt.date()):
+        buyers, sessions = group.filter(event_type="purchase"), group["user_session"].drop_nulls()
+        rows.append((day, _number(group), sessions.n_unique(), _number(buyers)))
     return _frame(sorted(rows), ["visit_date", "visitors", "sessions", "buyers"])
 
 
@@ -28,30 +29,32 @@ def carts_not_bought(events: pl.DataFrame, from_date: date, to_date: date, top_n
     steps = {"cart": 0, "remove_from_cart": 1, "purchase": 2}
     in_order = (
         _between(events, from_date, to_date)
-        .filter(pl.col("event_type").is_in(list(steps)))
+        .filter(pl.col("event_type").is_in(list(steps)), pl.col("product_id").is_not_null())
+        .filter(pl.col("visitor").is_not_null())
         .with_columns(step=pl.col("event_type").replace_strict(steps))
         .sort("event_at", "step", "price")
     )
-    names: dict[int, tuple[set[str], set[str]]] = {}
-    carts: dict[tuple[int, int], dict] = {}
+    names: dict[str, tuple[set[str], set[str]]] = {}
+    carts: dict[tuple[str, str], dict] = {}
     for event in in_order.iter_rows(named=True):
-        key = (event["product_id"], event["user_id"])
+        key = (event["product_id"], event["visitor"])
         if event["event_type"] == "cart":
-            carts[key] = {"state": "left_behind", "price": event["price"]}
+            price = carts[key]["price"] if event["price"] is None and key in carts else event["price"]
+            carts[key] = {"state": "left_behind", "price": price}
         elif key in carts and carts[key]["state"] != "bought":
             carts[key]["state"] = "bought" if event["event_type"] == "purchase" else "removed"
     for event in in_order.iter_rows(named=True):
-        if (event["product_id"], event["user_id"]) in carts:
+        if (event["product_id"], event["visitor"]) in carts:
             categories, brands = names.setdefault(event["product_id"], (set(), set()))
             categories |= {event["category_code"]} - {None}
             brands |= {event["brand"]} - {None}
-    products: dict[int, list[dict]] = {}
+    products: dict[str, list[dict]] = {}
     for (product_id, _), cart in carts.items():
         products.setdefault(product_id, []).append(cart)
     rows = []
     for product_id, product_carts in products.items():
         states = [cart["state"] for cart in product_carts]
-        unbought = [cart["price"] for cart in product_carts if cart["state"] != "bought"]
+        unbought = [cart["price"] or Decimal() for cart in product_carts if cart["state"] != "bought"]
         if unbought:
             categories, brands = names[product_id]
             counts = (len(states), states.count("bought"), states.count("removed"), states.count("left_behind"))
@@ -82,8 +85,8 @@ def brands_needing_marketing(events: pl.DataFrame, from_date: date, to_date: dat
     branded = _between(events, from_date, to_date).filter(pl.col("brand").is_not_null())
     brands = {}
     for (brand,), group in branded.group_by("brand"):
-        viewers = set(group.filter(event_type="view")["user_id"])
-        buyers = viewers & set(group.filter(event_type="purchase")["user_id"])
+        viewers = set(group.filter(event_type="view")["visitor"].drop_nulls())
+        buyers = viewers & set(group.filter(event_type="purchase")["visitor"])
         if viewers:
             brands[brand] = (len(viewers), len(buyers))
     shop_viewers = sum(viewers for viewers, _ in brands.values())
@@ -124,7 +127,24 @@ REFERENCES: dict[str, Callable[..., pl.DataFrame]] = {
 
 
 def _between(events: pl.DataFrame, from_date: date, to_date: date) -> pl.DataFrame:
-    return events.filter(pl.col("event_at").dt.date().is_between(from_date, to_date))
+    """Return the events of these days, with `visitor`: who acted, a user or, without one, a session."""
+    visitors = [
+        f"user#{user}" if user is not None else None if session is None else f"session#{session}"
+        for user, session in events.select("user_id", "user_session").iter_rows()
+    ]
+    seen = events.with_columns(visitor=pl.Series(visitors, dtype=pl.String))
+    return seen.filter(pl.col("event_at").dt.date().is_between(from_date, to_date))
+
+
+def _number(events: pl.DataFrame) -> int:
+    """Return how many visitors are known in the events."""
+    return events["visitor"].drop_nulls().n_unique()
+
+
+def _revenue(purchases: pl.DataFrame) -> Decimal:
+    """Return the sum of price times quantity. Without a quantity it is one piece."""
+    rows = purchases.iter_rows(named=True)
+    return sum(((row["price"] or Decimal()) * (row.get("quantity") or 1) for row in rows), Decimal("0.00"))
 
 
 def _top_categories(events: pl.DataFrame, period: pl.Expr, column: str, top_n: int) -> pl.DataFrame:
@@ -132,10 +152,11 @@ def _top_categories(events: pl.DataFrame, period: pl.Expr, column: str, top_n: i
     named = events.filter(pl.col("category_code").is_not_null()).with_columns(period.cast(pl.Int64).alias(column))
     for (number, category), group in named.group_by(column, "category_code"):
         views = group.filter(event_type="view")
-        bought = group.filter(event_type="purchase")["price"].to_list()
+        bought = group.filter(event_type="purchase")
         if views.height:
-            row = (category, views["user_id"].n_unique(), views.height, len(bought), sum(bought, Decimal("0.00")))
-            periods.setdefault(number, []).append(row)
+            periods.setdefault(number, []).append(
+                (category, _number(views), views.height, bought.height, _revenue(bought))
+            )
     rows = []
     for number in sorted(periods):
         ordered = sorted(periods[number], key=lambda row: (-row[1], -row[2], row[0]))

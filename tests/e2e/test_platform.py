@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from conftest import SHARED
 
 from insights import run_all, table_dates
 from insights.engines import Engine
+from lambda_alert import notices
+from lambda_alert.alert import parse
 from local_cloud import counts, steps, trino
 from local_cloud.stack import ROOT, Stack
 from local_cloud.waiting import wait_for
@@ -136,13 +139,12 @@ def test_stream_2_holds_exactly_the_alerts_keyed_by_subject_beside_the_tally(pla
 
 def test_unjudged_events_are_counted(platform: Platform) -> None:
     kinesis = platform.stack.client("kinesis")
-    assert counts.unjudged(kinesis, platform.outputs["alert_stream_name"]) == {"undated": 1}
+    assert counts.unjudged(kinesis, platform.outputs["alert_stream_name"]) == shop.UNJUDGED
 
     def metric() -> dict[str, float]:
         return counts.metric_sums(platform.stack, "unjudged_metric_name", "reason", platform.started_at)
 
-    wait_for(metric, "the metric of unjudged events", timeout_s=30)
-    assert metric() == {"undated": 1}
+    wait_for(lambda: metric() == shop.UNJUDGED, f"{shop.UNJUDGED}, there is {metric()}", timeout_s=30)
 
 
 def test_incidents_are_exactly_the_alerts(platform: Platform) -> None:
@@ -161,7 +163,7 @@ def test_incidents_are_exactly_the_alerts(platform: Platform) -> None:
 
 
 def test_metric_counts_each_alert_once_with_its_count(platform: Platform) -> None:
-    expected = {"SampleCount": 5, "Sum": 7 + 6 + 6 + 12 + 6, "Maximum": 12}
+    expected = {"SampleCount": 6, "Sum": 7 + 6 + 6 + 12 + 7 + 6, "Maximum": 12}
     wait_for(lambda: platform.metric() == expected, f"{expected}, there is {platform.metric()}", timeout_s=30)
 
 
@@ -187,6 +189,38 @@ def test_curated_rows_hold_the_events_values(platform: Platform) -> None:
     names = ["event_at", "event_type", "product_id", "category_code", "brand", "price", "user_id", "user_session"]
     _, rows = platform.engine.query(f"select {', '.join(names)} from curated_events", [])
     assert sorted(rows, key=repr) == sorted(shop.curated().select(names).rows(), key=repr)
+
+
+def test_guests_are_curated_without_a_user(platform: Platform) -> None:
+    _, rows = platform.engine.query(
+        "select user_session, count(*) from curated_events where user_id is null group by 1", []
+    )
+    assert dict(rows) == {
+        shop.GUEST_BOT: 7,
+        shop.HASTY_GUEST: 5,
+        shop.OTHER_HASTY_GUEST: 5,
+        None: len(shop.OF_NO_ACTOR),
+    }
+
+
+def test_other_types_and_unknown_fields_are_curated(platform: Platform) -> None:
+    columns = "event_type, user_id, page_url, other_fields['hits']"
+    _, rows = platform.engine.query(f"select {columns} from curated_events where other_fields is not null", [])
+    expected = [("search", shop.SEARCHER, one["page_url"], str(one["hits"])) for one in shop.SEARCHES]
+    assert sorted(rows) == sorted(expected)
+
+
+def test_equal_items_of_an_order_are_events_by_their_ids(platform: Platform) -> None:
+    _, rows = platform.engine.query("select event_key, event_id from curated_events where order_id = '1001'", [])
+    assert sorted(rows) == [(one["event_id"], one["event_id"]) for one in shop.ORDER]
+
+
+@pytest.mark.parametrize("alert", shop.ALERTS, ids=lambda alert: alert["alert_id"])
+def test_the_query_of_the_notice_finds_what_was_done(platform: Platform, alert: dict) -> None:
+    text = notices.body(parse(json.dumps(alert).encode()), platform.started_at, "table")
+    (query,) = re.findall(r"^ +(select \* .*?order by txn_at)$", text, re.MULTILINE | re.DOTALL)
+    _, rows = platform.engine.query(query, [])
+    assert len(rows) == alert["num_actions_per_watermark"]
 
 
 @pytest.mark.parametrize("top_n", [2, 10])
@@ -216,7 +250,7 @@ def test_repeated_and_broken_alerts_change_nothing_downstream(platform: Platform
     items, metric, messages = platform.items(), platform.metric(), platform.notices.count()
     again = [(alert["subject"], json.dumps(alert)) for alert in shop.ALERTS]
     stream = platform.outputs["alert_stream_name"]
-    put(platform.stack, stream, [*again, ("user#700000000002", '{"alert_id": "half an al'), *again])
+    put(platform.stack, stream, [*again, (shop.ALERTS[1]["subject"], '{"alert_id": "half an al'), *again])
     counts.wait_until_handled(platform.stack)
     [letter] = platform.failure_letters()
     assert letter["payload"] == '{"alert_id": "half an al'
@@ -248,7 +282,7 @@ def test_reprocessing_stores_missing_incidents_marked_and_notifies_nobody(platfo
     key = {name: {"S": gone[name]} for name in ("ddb_partition_key", "ddb_sort_key")}
     platform.stack.client("dynamodb").delete_item(TableName=platform.outputs["incident_table_name"], Key=key)
 
-    assert reprocess(platform) == "5 alerts, 1 stored as incidents, 4 were known"
+    assert reprocess(platform) == "6 alerts, 1 stored as incidents, 5 were known"
     *known, stored = platform.items()
     assert known == items
     times = {"detected_at", "notified_at", "reprocessed_at", "expires_at"}
@@ -284,9 +318,9 @@ def deployed(platform: Platform, group: dict) -> Iterator[None]:
 
 def test_reprocessing_goes_by_the_deployed_values(platform: Platform) -> None:
     items, before = platform.items(), notified(platform)
-    # The bot of one second and the first alert of the doubling one cross both thresholds at the same time.
+    # The two bots of one second and the first alert of the doubling one cross both thresholds at the same time.
     with deployed(platform, {"PropertyGroupId": "values.burst", "PropertyMap": {"threshold": "4"}}):
-        assert reprocess(platform) == "7 alerts, 5 stored as incidents, 2 were known"
+        assert reprocess(platform) == "10 alerts, 7 stored as incidents, 3 were known"
     added = [item for item in platform.items() if item not in items]
     assert len(platform.items()) == len(items) + len(added)
     assert [(item["subject"], item["level"], item["num_actions_per_watermark"]) for item in added] == [
@@ -294,6 +328,8 @@ def test_reprocessing_goes_by_the_deployed_values(platform: Platform) -> None:
         (f"user#{shop.HASTY_SHOPPER}", "1", "5"),
         (f"user#{shop.ECHOED_SHOPPER}", "1", "5"),
         (f"user#{shop.DOUBLING_BOT}", "2", "10"),
+        (f"session#{shop.HASTY_GUEST}", "1", "5"),
+        (f"session#{shop.OTHER_HASTY_GUEST}", "1", "5"),
         (f"user#{shop.LAST_BOT}", "1", "5"),
     ]
     assert all("reprocessed_at" in item and "notified_at" not in item for item in added)

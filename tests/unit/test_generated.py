@@ -18,6 +18,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a copy of the repository's rulebook and generated files, on which the command works."""
     shutil.copytree(rulebook.SQL_FOLDER, tmp_path / "sql" / "detection")
     shutil.copytree(SQL_FOLDER, tmp_path / "sql" / "insights")
+    shutil.copytree(ROOT / "contracts", tmp_path / "contracts")
     for name in generated.GENERATED:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
@@ -48,9 +49,8 @@ def test_a_changed_rule_makes_its_files_stale(tree: Path, capsys: pytest.Capture
 @pytest.mark.parametrize("name", sorted(generated.GENERATED))
 def test_a_file_that_was_edited_by_hand_is_stale(tree: Path, name: str) -> None:
     text = (tree / name).read_text()
-    edited = (
-        text.replace("Scraping", "Reading").replace("captcha", "puzzle").replace("one row per brand", "a row per brand")
-    )
+    edited = text.replace("Scraping", "Reading").replace("captcha", "puzzle")
+    edited = edited.replace("one row per brand", "a row per brand").replace("When the shopper acted", "When it was")
     (tree / name).write_text(edited)
     assert generated.stale() == [name]
     app.run(["generate"])
@@ -105,6 +105,23 @@ def test_a_question_changes_the_table_of_questions_only(tree: Path, capsys: pyte
     assert app.run(["generate"]) == 0
     assert capsys.readouterr().err == "generated docs/questions.md\n"
     assert "[Left in the cart](" in (tree / "docs/questions.md").read_text()
+
+
+def test_a_field_of_the_event_changes_the_table_of_fields_only(tree: Path, capsys: pytest.CaptureFixture) -> None:
+    file = tree / "contracts/event.json"
+    fields = json.loads(file.read_text())
+    more = {"type": "bigint", "nullable": True, "unit": "points", "meaning": "Given for the order", "personal": True}
+    file.write_text(json.dumps([*fields, {"name": "bonus"} | more]))
+    assert app.run(["generate"]) == 0
+    assert capsys.readouterr().err == "generated docs/contract.md\n"
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in (tree / "docs/contract.md").read_text().splitlines()
+        if line.startswith("| `")
+    ]
+    assert ["`bonus`", "", "integer", "points", "Given for the order (personal)"] in rows
+    assert ["`event_time`", "yes", "text", "[time](#times)", "When the shopper acted"] in rows
+    assert [row[0] for row in rows][: len(fields)] == [f"`{field['name']}`" for field in fields]
 
 
 def test_a_wrong_question_is_named(tree: Path, capsys: pytest.CaptureFixture) -> None:

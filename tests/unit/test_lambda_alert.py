@@ -269,8 +269,10 @@ def test_next_level_is_an_incident_of_its_own_beside_the_first(cloud: Cloud):
     assert [(line[METRIC], line["level"]) for line in cloud.metrics()] == [(7, 1), (12, 2)]
 
 
-@pytest.mark.parametrize("subject", ["product#1004856", "site"])
-def test_subjects_other_than_users_become_incident_notice_and_metric(cloud: Cloud, subject: str):
+@pytest.mark.parametrize(
+    "subject", ["product#1004856", "session#72d76fde", "user#O'Brien: 1#2", f"user#{'😀' * 128}", "site"]
+)
+def test_subjects_of_every_kind_become_incident_notice_and_metric(cloud: Cloud, subject: str):
     found = {**alert(1), "subject": subject, "alert_id": f"burst:{subject}:2019-10-01T00:00:12.500Z"}
     assert cloud.respond(records(found)) == []
 
@@ -287,12 +289,12 @@ def tally(reason: str, event_count: int = 3) -> dict[str, Any]:
 
 
 def test_tally_becomes_a_metric_and_no_incident(cloud: Cloud):
-    assert cloud.respond(records(tally("late"), alert(1), tally("ahead", 2**40))) == []
+    assert cloud.respond(records(tally("late"), alert(1), tally("bad_time:event_time", 2**40))) == []
 
     assert cloud.items() == [item(1)]
     assert len(cloud.messages()) == 1
     assert cloud.letters() == []
-    late, of_alert, ahead = cloud.metrics()
+    late, of_alert, bad_time = cloud.metrics()
     assert late == {
         "_aws": {
             "Timestamp": int(NOW.timestamp() * 1000),
@@ -309,16 +311,16 @@ def test_tally_becomes_a_metric_and_no_incident(cloud: Cloud):
         "counted_at": "2026-11-23T11:59:50.000Z",
     }
     assert METRIC in of_alert and UNJUDGED_METRIC not in of_alert
-    assert (ahead["reason"], ahead[UNJUDGED_METRIC]) == ("ahead", 2**40)
+    assert (bad_time["reason"], bad_time[UNJUDGED_METRIC]) == ("bad_time:event_time", 2**40)
 
 
 def test_what_is_neither_alert_nor_tally_is_kept(cloud: Cloud):
-    odd = [tally("bored"), {"reason": "late"}, {**alert(1), "reason": "late", "level": 2}, {"kind": "tally"}]
+    odd = [tally("Bored"), {"reason": "late"}, {**alert(1), "reason": "late", "level": 2}, {"kind": "tally"}]
     assert cloud.respond(records(*odd)) == []
 
     letters = sorted(cloud.letters(), key=lambda letter: letter["sequence_number"])
     assert [letter["reason"] for letter in letters] == [
-        'reason is "bored", expected one of undated, ahead, no_user, late',
+        'reason is "Bored", expected [a-z0-9_]{1,50}(:[a-z0-9_]{1,50})?',
         "without counted_at, event_count",
         "level is 2, expected 1 for num_actions_per_watermark 7 above threshold 5",
         "without alert_id, rule, subject, window_start_at, window_end_at, num_actions_per_watermark, threshold, level",

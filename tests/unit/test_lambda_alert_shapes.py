@@ -44,6 +44,18 @@ SITE_ALERT = Alert(
     threshold=1000,
     level=4,
 )
+GUEST_ALERT = Alert(
+    alert_id="burst:session#72d76fde:2019-10-01T00:00:12.000Z",
+    rule="burst",
+    subject="session#72d76fde",
+    window_start_at="2019-10-01T00:00:02.000Z",
+    window_end_at="2019-10-01T00:00:12.000Z",
+    num_actions_per_watermark=7,
+    threshold=5,
+    level=1,
+)
+# Of 128 characters, in bytes of UTF-8: 128 and 256 to 512. Some are no characters, or are not to be seen.
+LONGEST_IDS = ["x" * 128, "é" * 128, "😀" * 128, "'" * 128, "\ufffe\uffff\u202e\u0085" * 32]
 KNOWN_RULES = {"burst": rules.Rule("Burst", "high", ("Look at the user's events.", "Limit the rate of this user."))}
 ENVIRONMENT = {
     "cloudwatch_metric": "ecomm-user-high-volume-events",
@@ -115,11 +127,16 @@ class TestAlert:
         ("change", "reason"),
         [
             ({"subject": 1}, "subject is 1, expected a string"),
-            ({"subject": "1"}, 'subject is "1", expected user#<id>, product#<id> (signed 64-bit) or site'),
+            (
+                {"subject": "1"},
+                'subject is "1", expected user#<id>, session#<id>, product#<id> or site '
+                "(an id: 1 to 128 characters, no control characters)",
+            ),
             ({"subject": "site\n"}, 'subject is "site\\n", expected user#<id>'),
             ({"subject": "user#1\n"}, 'subject is "user#1\\n", expected user#<id>'),
-            ({"subject": "user#٣"}, "expected user#<id>"),
-            ({"subject": f"user#{2**63}"}, 'subject is "user#9223372036854775808", expected user#<id>'),
+            ({"subject": "user#"}, 'subject is "user#", expected user#<id>'),
+            ({"subject": f"user#{'é' * 129}"}, "expected user#<id>"),
+            ({"subject": "user#\ud83d"}, 'subject is "user#\\ud83d", expected user#<id>'),
             ({"num_actions_per_watermark": True}, "num_actions_per_watermark is true, expected a whole number"),
             ({"num_actions_per_watermark": 12.0}, "num_actions_per_watermark is 12.0, expected a whole number"),
             ({"threshold": -(2**63) - 1}, "threshold is -9223372036854775809, expected a signed 64-bit number"),
@@ -158,6 +175,64 @@ class TestAlert:
             for count in (first, 2 * first - 1):
                 assert [offset for offset in (-1, 0, 1) if accepts(count, level + offset)] == [0]
             level, first = level + 1, first * 2
+
+
+@pytest.mark.parametrize("id_", LONGEST_IDS, ids=["ascii", "letters", "faces", "quotes", "unseen"])
+@pytest.mark.parametrize("kind", ["user", "session", "product"])
+class TestLongestIds:
+    """AWS takes an alert about any id, also one of 128 characters outside ASCII."""
+
+    def test_primary_key_fits(self, kind: str, id_: str):
+        # Partition key 2,048 bytes, sort key 1,024, in UTF-8:
+        # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+        item = incidents.item(longest(kind, id_), DETECTED_AT, 30)
+        assert len(item["ddb_partition_key"]["S"].encode()) <= 2048
+        assert len(item["ddb_sort_key"]["S"].encode()) <= 1024
+
+    def test_metric_has_plain_dimensions(self, kind: str, id_: str):
+        # Dimension values: ASCII, without control characters, 1 to 1,024 characters. A log event: 256 KB.
+        # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html
+        line = metrics.emf_line(longest(kind, id_), "n", "m", DETECTED_AT)
+        found = json.loads(line)
+        assert line.isascii() and len(line) < 262_144
+        for name in found["_aws"]["CloudWatchMetrics"][0]["Dimensions"][0]:
+            assert found[name].isascii() and found[name].isprintable() and 0 < len(found[name]) <= 1024
+        assert found["subject"] == f"{kind}#{id_}"
+
+    @pytest.mark.parametrize("known", [False, True])
+    def test_notice_fits(self, kind: str, id_: str, known: bool):
+        alert = longest(kind, id_)
+        rule = {alert.rule: rules.Rule("Größter Ansturm", "critical", ("Look.",))} if known else {}
+        publication = notices.publication(alert, DETECTED_AT, "t", rule)
+        line, message = publication["Subject"], json.loads(publication["Message"])
+        assert line.isascii() and line.isprintable() and len(line) < 100 and message["sms"] == line
+        assert f": {kind} " in line and "..., 12 in 10 s (allowed:" in line
+        assert json.loads(message["https"])["subject"] == f"{kind}#{id_}"
+        assert all(letter.isprintable() or letter == "\n" for letter in message["default"])
+        # Everything together: 262,144 bytes. The values of attributes must not be empty, and SQS refuses what XML does.
+        attributes = publication["MessageAttributes"]
+        assert len(json.dumps(publication, ensure_ascii=False).encode()) < 100_000
+        assert all(value["StringValue"] and fits_xml(value["StringValue"]) for value in attributes.values())
+        assert fits_xml(publication["Message"]) and all(map(fits_xml, message.values()))
+
+    def test_dead_letter_fits_and_is_whole(self, kind: str, id_: str):
+        payload = json.dumps({**FIELDS, "subject": f"{kind}#{id_}"}, ensure_ascii=False).encode()  # id of another
+        with pytest.raises(MalformedAlert) as error:
+            parse(payload)
+        text = dead_letters.letter(records.unpack(kinesis_record(payload))[0], str(error.value))
+        assert text.isascii() and len(text) <= 262_144
+        assert json.loads(text)["payload"] == payload.decode()
+
+
+def longest(kind: str, id_: str) -> Alert:
+    rule, subject, end_at = "r" * 50, f"{kind}#{id_}", ALERT.window_end_at
+    assert len(id_) == 128
+    return Alert(f"{rule}:{subject}:{end_at}", rule, subject, ALERT.window_start_at, end_at, 12, 5, 2)
+
+
+def fits_xml(text: str) -> bool:
+    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+    return re.fullmatch("[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*", text) is not None
 
 
 class TestUnpack:
@@ -272,10 +347,10 @@ What to do next
      ddb_partition_key = user#9007199254740993123
 2. What was done? In Athena, once the day's events are curated:
      select * from curated_events
-     where user_id = 9007199254740993123
-       and event_at > timestamp '2019-10-01 00:00:02.500'
-       and event_at <= timestamp '2019-10-01 00:00:12.500'
-     order by event_at
+     where user_id = '9007199254740993123'
+       and txn_at >= timestamp '2019-10-01 00:00:03'
+       and txn_at < timestamp '2019-10-01 00:00:13'
+     order by txn_at
 3. Look at the user's events.
 4. Limit the rate of this user.
 """
@@ -300,27 +375,79 @@ What to do next
                 "product_rush, level 1: product 1004856, 300 in 60 s (allowed: 199)",
                 'Rule "product_rush" counted 300 within 60 seconds for product 1004856.\nIt allows 199.',
                 "product#1004856",
-                "     where product_id = 1004856\n       and event_at > timestamp '2019-10-01 00:00:02.500'\n",
+                "     where product_id = '1004856'\n       and txn_at >= timestamp '2019-10-01 00:00:03'\n",
+            ),
+            (
+                GUEST_ALERT,
+                "burst, level 1: session 72d76fde, 7 in 10 s (allowed: 5)",
+                'Rule "burst" counted 7 within 10 seconds for session 72d76fde.\nIt allows 5.',
+                "session#72d76fde",
+                "     where user_id is null\n       and user_session = '72d76fde'\n"
+                "       and txn_at >= timestamp '2019-10-01 00:00:03'\n",
             ),
             (
                 SITE_ALERT,
                 "surge, level 4: the whole site, 9000 in 300 s (allowed: 1000)",
                 'Rule "surge" counted 9000 within 300 seconds for the whole site.\nIt allows 1000.',
                 "site",
-                "     where event_at > timestamp '2019-10-01 00:00:02.500'\n",
+                "     where txn_at >= timestamp '2019-10-01 00:00:03'\n",
             ),
         ],
-        ids=["product", "site"],
+        ids=["product", "guest", "site"],
     )
     def test_text_for_people_about_any_subject(
         self, alert: Alert, subject: str, counted: str, key: str, condition: str
     ):
-        assert notices.subject(alert) == subject
-        body = notices.body(alert, DETECTED_AT, "t")
+        assert notices.subject(alert, {}) == subject
+        body = notices.body(alert, DETECTED_AT, "t", {})
         assert body.startswith(counted)
         assert f"DynamoDB table t:\n     ddb_partition_key = {key}\n" in body
-        assert f"     select * from curated_events\n{condition}       and event_at <= timestamp" in body
-        assert "user" not in body
+        assert f"     select * from curated_events\n{condition}       and txn_at < timestamp" in body
+        assert "user " not in body
+
+    @pytest.mark.parametrize(
+        ("id_", "shown", "literal"),
+        [
+            ("000042", "000042", "'000042'"),
+            ("O'Brien", "O'Brien", "'O''Brien'"),
+            ("' or '1'='1", "' or '1'='1", "''' or ''1''=''1'"),
+            ("a#b:c d\\e", "a#b:c d\\e", "'a#b:c d\\e'"),
+            ("кофе ☕", "кофе ☕", "'кофе ☕'"),
+            # What a mail hides or takes for a line's end is spelled out; U&'…' has escapes, so a backslash is one too.
+            ("a\u2028b'\\", "a<U+2028>b'\\", r"U&'a\+002028b''\+00005c'"),
+            ("\ufffe\U000e0041", "<U+FFFE><U+E0041>", r"U&'\+00fffe\+0e0041'"),
+        ],
+    )
+    def test_query_holds_the_id_as_text(self, id_: str, shown: str, literal: str):
+        end_at = ALERT.window_end_at
+        alert = Alert(f"b:user#{id_}:{end_at}", "b", f"user#{id_}", ALERT.window_start_at, end_at, 6, 5, 1)
+        body = notices.body(alert, DETECTED_AT, "t")
+        assert f"\n     where user_id = {literal}\n       and txn_at >=" in body
+        assert f"\n     ddb_partition_key = user#{shown}\n" in body
+        assert f"seconds for user {shown}.\n" in body
+
+    @pytest.mark.parametrize(
+        ("start_at", "end_at", "condition"),
+        [
+            # An action of 00:00:12.999 counts in the second 12.
+            ("00:00:02.000", "00:00:12.000", "txn_at >= {} 00:00:03'\n       and txn_at < {} 00:00:13'"),
+            ("00:00:02.999", "00:00:12.001", "txn_at >= {} 00:00:03'\n       and txn_at < {} 00:00:13'"),
+            (
+                "23:59:48.000",
+                "23:59:59.000",
+                "txn_at >= {} 23:59:49'\n       and txn_at < timestamp '2019-10-02 00:00:00'",
+            ),
+        ],
+    )
+    def test_query_takes_the_whole_seconds_that_the_rule_counted(self, start_at: str, end_at: str, condition: str):
+        times = {"window_start_at": f"2019-10-01T{start_at}Z", "window_end_at": f"2019-10-01T{end_at}Z"}
+        alert = Alert(**{**FIELDS, **times, "alert_id": f"burst:{ALERT.subject}:{times['window_end_at']}"})
+        assert condition.replace("{}", "timestamp '2019-10-01") in notices.body(alert, DETECTED_AT, "t")
+
+    def test_query_of_the_last_second_is_one(self):
+        times = {"window_start_at": "9999-12-31T23:59:49.000Z", "window_end_at": "9999-12-31T23:59:59.000Z"}
+        alert = Alert(**{**FIELDS, **times, "alert_id": f"burst:{ALERT.subject}:{times['window_end_at']}"})
+        assert "and txn_at < timestamp '9999-12-31 23:59:59'" in notices.body(alert, DETECTED_AT, "t")
 
     def test_json_for_programs(self):
         message = json.loads(notices.publication(ALERT, DETECTED_AT, "t")["Message"])
@@ -337,8 +464,19 @@ What to do next
             "severity": {"DataType": "String", "StringValue": "high"},
         }
 
+    def test_a_long_id_leaves_room_for_the_counts(self):
+        guest = "session#72d76fde-8bb3-4e00-8c23-a032dfed738c"
+        end_at = ALERT.window_end_at
+        alert = Alert(f"burst:{guest}:{end_at}", "burst", guest, ALERT.window_start_at, end_at, 12, 5, 2)
+        known = {"burst": rules.Rule("Session rotator", "critical", ())}
+        line = notices.subject(alert, known)
+        assert line == (
+            "[critical] Session rotator, level 2: session 72d76fde-8bb3-4e00-8c23-a0..., 12 in 10 s (allowed: 5)"
+        )
+        assert len(line) == notices.MAX_SUBJECT_LENGTH
+
     def test_longest_subject_fits(self):
-        rule, subject, end_at = "r" * 50, f"product#{-(2**63)}", "2019-10-01T00:00:00.001Z"
+        rule, subject, end_at = "r" * 50, f"product#{'é' * 128}", "2019-10-01T00:00:00.001Z"
         longest = Alert(
             f"{rule}:{subject}:{end_at}", rule, subject, "2000-01-01T00:00:00.000Z", end_at, 2**63 - 1, 2**62, 1
         )

@@ -1,34 +1,30 @@
 locals {
-  # The application applies each group by its id: `table.<name>` to the table, `table.config` to the job, `values.<name>`
-  # to the parameters of that statement.
+  # What src/detector/job.py reads: `source`, `alerts` and `unjudged` are options of the connector, `values.<name>` the
+  # parameters of that rule or part, `nobody` the user ids that mean nobody.
   property_groups = merge({
     "kinesis.analytics.flink.run.options" = {
       python  = "main.py"
       jarfile = "lib/pyflink-dependencies.jar"
     }
-    "table.raw_events" = merge(local.kinesis, {
-      "stream"              = var.raw_stream_name
-      "scan.stream.initpos" = var.start_position
-      # After a split or merge the new shards must be found before events of the other shards make theirs late.
-      "scan.shard.discovery.intervalmillis" = "1000"
+    "source" = merge(local.kinesis, {
+      "stream"               = var.raw_stream_name
+      "flink.stream.initpos" = var.start_position
+      # After a split or merge the new shards must be found soon.
+      "flink.shard.discovery.intervalmillis" = "1000"
       # A shard answers five reads a second for all consumers: this one, Firehose and the notebook. By default the
       # connector uses all five. https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
-      "scan.shard.getrecords.intervalmillis" = "500"
+      "flink.shard.getrecords.intervalmillis" = "500"
     })
-    "table.alerts"   = local.sink
-    "table.unjudged" = local.sink
-    "table.config" = {
-      # Time until the buffer between two tasks is flushed, 100 ms by default. An event passes several of these buffers
-      # before it becomes an alert (docs/detection.md).
-      "execution.buffer-timeout.interval" = "20 ms"
-    }
+    "alerts"   = local.sink
+    "unjudged" = local.sink
+    "nobody"   = { for number, id in var.nobody_ids : tostring(number) => id }
     },
     { for name, values in var.values : "values.${name}" => { for key, value in values : key => tostring(value) } },
   )
 
   # The parameters of each rule and of each other statement, from the YAML beside its SQL: type, default, limits.
   rule_files  = fileset(var.sql_folder, "rules/*/rule.yaml")
-  other_files = setunion(fileset(var.sql_folder, "*.yaml"), fileset(var.sql_folder, "views/*.yaml"))
+  other_files = fileset(var.sql_folder, "*.yaml")
   parameters = merge(
     { for file in local.rule_files : basename(dirname(file)) => lookup(yamldecode(file("${var.sql_folder}/${file}")), "parameters", {}) },
     { for file in local.other_files : trimsuffix(basename(file), ".yaml") => lookup(yamldecode(file("${var.sql_folder}/${file}")), "parameters", {}) },
@@ -72,9 +68,6 @@ locals {
   unfit_values = flatten([
     for name, parameters in local.parameters : [
       for key, parameter in parameters : concat(
-        try(local.resolved[name][key] % local.resolved[name][parameter.multiple_of] == 0, true) ? [] : [
-          "${name}.${key} = ${local.resolved[name][key]} (allowed: a multiple of ${parameter.multiple_of}, which is ${local.resolved[name][parameter.multiple_of]})"
-        ],
         try(local.resolved[name][key] >= sum([for part in parameter.at_least_sum_of : local.resolved[name][part]]), true) ? [] : [
           "${name}.${key} = ${local.resolved[name][key]} (allowed: at least ${join(" + ", parameter.at_least_sum_of)}, which is ${join(" + ", [for part in parameter.at_least_sum_of : local.resolved[name][part]])})"
         ],
@@ -120,6 +113,18 @@ resource "aws_kinesisanalyticsv2_application" "detector" {
       snapshots_enabled = true
     }
 
+    # From the latest snapshot, with all of its state: every operator has an id of its own, and none belongs to a rule. If
+    # state could not be restored, that would be a mistake, which must not go by unseen.
+    run_configuration {
+      application_restore_configuration {
+        application_restore_type = "RESTORE_FROM_LATEST_SNAPSHOT"
+      }
+
+      flink_run_configuration {
+        allow_non_restored_state = false
+      }
+    }
+
     environment_properties {
       dynamic "property_group" {
         for_each = local.property_groups
@@ -146,8 +151,8 @@ resource "aws_kinesisanalyticsv2_application" "detector" {
         metrics_level      = "APPLICATION"
       }
 
-      # One subtask per shard. A subtask has one watermark: with two shards on it, a backlog in one makes the events of
-      # the other late, and their bursts are lost silently. Autoscaling would break this.
+      # One subtask per shard: more would find no shard to read. The connector keeps a watermark for each shard, so a
+      # stream that was resharded loses nothing, whatever the parallelism.
       parallelism_configuration {
         configuration_type   = "CUSTOM"
         auto_scaling_enabled = false

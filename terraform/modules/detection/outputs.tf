@@ -7,3 +7,8 @@ output "policy" {
   description = "What the role of the detector may do, as JSON: known at plan."
   value       = module.role.policy
 }
+
+output "max_ahead_s" {
+  description = "Seconds that an event may be ahead of the clock."
+  value       = local.resolved.source.max_ahead_s
+}

@@ -59,7 +59,7 @@ variable "kinesis_endpoint" {
 }
 
 variable "shard_count" {
-  description = "Shards of stream 1. Each gets a subtask of its own."
+  description = "Shards of stream 1. There are as many subtasks."
   type        = number
 }
 
@@ -79,8 +79,13 @@ variable "checkpoint_interval_ms" {
 }
 
 variable "alert_sink_options" {
-  description = "Options of the tables alerts and unjudged, besides stream, region and endpoint."
+  description = "Options of the client that writes stream 2, besides stream, region and endpoint; buffer_ms is the longest that an alert waits for others."
   type        = map(string)
+}
+
+variable "nobody_ids" {
+  description = "User ids that mean nobody: whoever has one is a guest."
+  type        = list(string)
 }
 
 variable "values" {

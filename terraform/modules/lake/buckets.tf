@@ -86,6 +86,24 @@ resource "aws_s3_bucket_lifecycle_configuration" "lake" {
     }
   }
 
+  # What the job has read is in the curated tables, without the duplicates.
+  dynamic "rule" {
+    for_each = each.key == "raw" && var.raw_retention_days != null ? [var.raw_retention_days] : []
+
+    content {
+      id     = "expire-raw-objects"
+      status = "Enabled"
+
+      filter {
+        prefix = "events/"
+      }
+
+      expiration {
+        days = rule.value
+      }
+    }
+  }
+
   dynamic "rule" {
     for_each = each.key == "result" ? [var.result_retention_days] : []
 

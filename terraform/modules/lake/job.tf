@@ -27,6 +27,9 @@ resource "aws_glue_job" "curate" {
     "--conf"                   = local.spark_conf
     "--custom-logGroup-prefix" = local.log_prefix
     "--job-bookmark-option"    = "job-bookmark-disable"
+    "--nobody_ids"             = jsonencode(var.nobody_ids)
+    "--max_ahead_s"            = tostring(var.max_ahead_s)
+    "--address_form"           = var.address_form
     "--metric_namespace"       = var.metric_namespace
     "--quarantine_metric"      = var.quarantine_metric_name
     "--metric_region"          = var.region

@@ -44,9 +44,10 @@ resource "aws_glue_catalog_table" "raw" {
       for_each = var.raw_columns
 
       content {
-        name    = columns.value.name
-        type    = columns.value.type
-        comment = columns.value.meaning
+        name       = columns.value.name
+        type       = columns.value.type
+        comment    = columns.value.personal ? "${columns.value.meaning}. Personal data" : columns.value.meaning
+        parameters = columns.value.personal ? { personal = "true" } : {}
       }
     }
   }

@@ -38,6 +38,12 @@ variable "result_retention_days" {
   type        = number
 }
 
+variable "raw_retention_days" {
+  description = "Days after which raw objects are deleted, 1 or more. Null: never."
+  type        = number
+  nullable    = true
+}
+
 variable "database" {
   description = "Name of the Glue database."
   type        = string
@@ -50,7 +56,7 @@ variable "raw_table" {
 
 variable "raw_columns" {
   description = "Columns of the raw table: the fields of contracts/event.json."
-  type        = list(object({ name = string, type = string, meaning = string }))
+  type        = list(object({ name = string, type = string, meaning = string, personal = bool }))
 }
 
 variable "curate_job_name" {
@@ -71,6 +77,21 @@ variable "worker_count" {
 variable "timeout_minutes" {
   description = "Minutes after which AWS stops a run, 1 or more."
   type        = number
+}
+
+variable "nobody_ids" {
+  description = "User ids that mean nobody."
+  type        = list(string)
+}
+
+variable "max_ahead_s" {
+  description = "Seconds that an event may be ahead of its arrival, 0 or more."
+  type        = number
+}
+
+variable "address_form" {
+  description = "How client addresses are stored: whole or truncated."
+  type        = string
 }
 
 variable "metric_namespace" {

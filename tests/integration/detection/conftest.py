@@ -11,13 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from typing import Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from pyflink.table import TableEnvironment
+from detector import job, rulebook
 
 collect_ignore_glob = [] if find_spec("pyflink") else ["test_*.py"]
 
@@ -70,17 +68,32 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 
 
 @pytest.fixture(scope="session")
-def detect(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dict]]:
-    """Return a function that runs the project's own tables and rules over files in place of the streams.
+def start(cluster: dict[str, str]) -> Callable[..., Any]:
+    """Return a function that starts the deployed job on the mini-cluster and returns Flink's client of it.
+
+    `start(property groups, option=value, …)`
+    """
+    from pyflink.util.java_utils import add_jars_to_context_class_loader
+
+    if not JAR.exists():
+        pytest.fail(f"no {JAR.name} in {JAR.parent}: run `make build`")
+    add_jars_to_context_class_loader([JAR.as_uri()])
+    book = rulebook.read().plain()
+
+    def run(groups: job.Groups, **options: str) -> Any:
+        own = {key.replace("_", "."): value for key, value in options.items()}
+        return job.build(book, groups, {**cluster, "pipeline.jars": JAR.as_uri(), **own}).start("test")
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def detect(start: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dict]]:
+    """Return a function that runs the deployed job over files in place of the streams.
 
     `detect(lines of a shard, …, burst={value: number}, …)` returns all alerts by rule, subject and time. Each shard has
     a subtask. The end of the files has the effect of a drain.
     """
-    from pyflink.table import EnvironmentSettings, TableEnvironment
-
-    from detector import job, rulebook
-
-    book = rulebook.read().plain()
 
     def run(*shards: Iterable[bytes], **values: Mapping[str, str]) -> list[dict]:
         events, alerts = tmp_path_factory.mktemp("events"), tmp_path_factory.mktemp("alerts")
@@ -88,42 +101,17 @@ def detect(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
             lead = [b"-"] * LEAD if len(shards) > 1 else []
             (events / f"shard-{number}").write_bytes(b"".join(line + b"\n" for line in [*lead, *lines]))
         groups = {
-            "table.raw_events": {"connector": "filesystem", "path": events.as_uri()},
-            "table.alerts": {"connector": "filesystem", "path": alerts.as_uri()},
-            "table.unjudged": {"connector": "filesystem", "path": tmp_path_factory.mktemp("unjudged").as_uri()},
+            "source": {"files": events.as_uri()},
+            "alerts": {"files": alerts.as_uri()},
             **{f"values.{name}": changes for name, changes in values.items()},
         }
-        env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
-        for option, value in cluster.items():
-            env.get_config().set(option, value)
-        env.get_config().set("parallelism.default", str(len(shards)))
-        # A watermark after each event, not every 200 ms of the clock: a slow machine must not make other events late.
-        env.get_config().set("pipeline.auto-watermark-interval", "0 ms")
-        job.create_tables(env, book, groups)
-        env.execute_sql("alter table raw_events reset ('scan.shard-assigner')")  # files have no shards
-        job.rules(env, book, groups).execute().wait(300_000)
+        start(groups, parallelism_default=str(len(shards))).getJobExecutionResult().get()
         return read_alerts(alerts)
 
     return run
 
 
-@pytest.fixture
-def kinesis(cluster: dict[str, str]) -> "TableEnvironment":
-    """Return an environment with the application's jar: the Kinesis connector and our shard assigner."""
-    from pyflink.table import EnvironmentSettings, TableEnvironment
-
-    if not JAR.exists():
-        pytest.fail(f"no {JAR.name} in {JAR.parent}: run `make build`")
-    env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
-    env.get_config().set("pipeline.jars", JAR.as_uri())
-    return env
-
-
 def read_alerts(folder: Path) -> list[dict]:
-    """Return the alerts by rule, subject and time. The file connector makes the partition key the name of a folder."""
-    alerts = [
-        {**json.loads(line), "subject": unquote(file.parent.name.removeprefix("subject="))}
-        for file in folder.glob("*/part-*")
-        for line in file.read_bytes().splitlines()
-    ]
+    """Return the alerts by rule, subject and time."""
+    alerts = [json.loads(line) for file in folder.glob("*/part-*") for line in file.read_bytes().splitlines()]
     return sorted(alerts, key=itemgetter("rule", "subject", "window_end_at"))

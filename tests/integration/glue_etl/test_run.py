@@ -1,6 +1,7 @@
 """A run stores every line in one place, once, however often it is delivered, run again, or interrupted."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from hashlib import sha256
@@ -20,11 +21,11 @@ NUMBERS = count(1)
 TABLES = ("curated_events", "quarantined_records", "etl_runs")
 
 
-def event(number: int, at: str = "2019-10-01 00:00:00") -> bytes:
+def event(number: int, at: str = "2019-10-01T00:00:00.000Z") -> bytes:
     """Return the wire record of an event that differs from all others by its product."""
     return (
-        f'{{"event_time":"{at} UTC","event_type":"cart","product_id":{number},"category_id":1,"category_code":null,'
-        f'"brand":null,"price":1.50,"user_id":7,"user_session":null,"txn_timestamp":"{at.replace(" ", "T")}.000Z"}}'
+        f'{{"event_time":"{at}","event_type":"cart","product_id":"{number}","category_id":"1","category_code":null,'
+        f'"brand":null,"price":1.50,"user_id":"7","user_session":null,"txn_timestamp":"{at}"}}'
     ).encode()
 
 
@@ -33,11 +34,14 @@ class Lake:
 
     def __init__(self, spark: SparkSession, raw: Path) -> None:
         self.spark, self.raw_path, self.database = spark, f"file:{raw}/", f"lake_{next(NUMBERS)}"
+        self.settings = curate_events.Settings()
 
     def run(self, first: str = MONDAY, last: str | None = None, run_id: str = "r") -> tuple[int, int, int, int]:
         """Run the job. Return the numbers of raw, curated, duplicate and quarantined rows."""
         first_day, last_day = date.fromisoformat(first), date.fromisoformat(last or first)
-        row, self.reasons = curate_events.run(self.spark, self.raw_path, self.database, first_day, last_day, run_id)
+        row, self.reasons = curate_events.run(
+            self.spark, self.raw_path, self.database, first_day, last_day, run_id, self.settings
+        )
         return row["raw_rows"], row["curated_rows"], row["duplicate_rows"], row["quarantined_rows"]
 
     def rows(self, table: str) -> list[dict]:
@@ -60,8 +64,8 @@ def test_every_line_is_in_one_place(lake: Lake, deliver: Callable) -> None:
     assert lake.run(MONDAY, WEDNESDAY, "r1") == (15, 4, 6, 5)
 
     curated = lake.rows("curated_events")
-    assert sorted(row["product_id"] for row in curated) == [1, 2, 3, 4]
-    assert {row["event_id"] for row in curated} == {reference.event_id(event(number)) for number in (1, 2, 3, 4)}
+    assert sorted(row["product_id"] for row in curated) == ["1", "2", "3", "4"]
+    assert {row["event_key"] for row in curated} == {reference.event_key(event(number)) for number in (1, 2, 3, 4)}
     quarantined = {row["record_id"]: row for row in lake.rows("quarantined_records")}
     assert set(quarantined) == {sha256(line).hexdigest() for line in bad}
     oops = quarantined[sha256(b"oops").hexdigest()]
@@ -111,12 +115,12 @@ def test_running_again_and_delivering_again_change_nothing(lake: Lake, deliver: 
 
 
 def test_only_what_is_new_is_added(lake: Lake, deliver: Callable) -> None:
-    deliver(MONDAY, "a", [event(1, "2019-10-01 00:00:00"), event(2, "2019-10-31 23:59:59")])
+    deliver(MONDAY, "a", [event(1, "2019-10-01T00:00:00.000Z"), event(2, "2019-10-31T23:59:59.000Z")])
     assert lake.run(MONDAY) == (2, 2, 0, 0)
     # The stored ones are at both ends of the time range that the merge reads. One is beyond it and must not matter.
-    deliver(TUESDAY, "b", [event(1, "2019-10-01 00:00:00"), event(3, "2019-10-15 12:00:00")])
+    deliver(TUESDAY, "b", [event(1, "2019-10-01T00:00:00.000Z"), event(3, "2019-10-15T12:00:00.000Z")])
     assert lake.run(TUESDAY) == (2, 1, 1, 0)
-    deliver(WEDNESDAY, "c", [event(4, "2018-01-01 00:00:00"), event(2, "2019-10-31 23:59:59")])
+    deliver(WEDNESDAY, "c", [event(4, "2018-01-01T00:00:00.000Z"), event(2, "2019-10-31T23:59:59.000Z")])
     assert lake.run(WEDNESDAY) == (2, 1, 1, 0)
 
 
@@ -141,7 +145,8 @@ def test_a_run_that_died_before_its_record_is_repeated_safely(
 ) -> None:
     deliver(MONDAY, "a", [event(1), event(2), b"oops"])
     with monkeypatch.context() as patch:
-        patch.setattr(curate_events, "events", _raise)
+        insert_new = curate_events.insert_new
+        patch.setattr(curate_events, "insert_new", lambda *g: _raise() if g[2] == "event_key" else insert_new(*g))
         with pytest.raises(OSError, match="died"):
             lake.run(run_id="r1")
     assert [len(lake.rows(table)) for table in TABLES] == [0, 1, 0]
@@ -169,7 +174,7 @@ def test_a_used_run_id_replaces_its_row(lake: Lake, deliver: Callable) -> None:
 def test_a_lost_row_fails_the_run(lake: Lake, deliver: Callable, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     deliver(MONDAY, "a", [event(1), event(2), b"oops", b"ouch"])
     whole = getattr(curate_events, kind)
-    monkeypatch.setattr(curate_events, kind, lambda lines: whole(lines).limit(1))
+    monkeypatch.setattr(curate_events, kind, lambda *given: whole(*given).limit(1))
     with pytest.raises(RuntimeError, match="counts do not add up: 4 raw rows, but"):
         lake.run()
     assert lake.rows("etl_runs") == []
@@ -182,6 +187,101 @@ def test_an_object_that_is_cut_off_fails_the_run(lake: Lake, deliver: Callable, 
     with pytest.raises(Exception, match="Unexpected end of input stream"):
         lake.run()
     assert [lake.rows(table) for table in TABLES] == [[], [], []]
+
+
+def with_fields(record: bytes, **fields: object) -> bytes:
+    """Return the record with these fields instead of its own, or at its end."""
+    return json.dumps(json.loads(record) | fields).encode()
+
+
+def test_an_object_says_when_its_lines_arrived(lake: Lake, deliver: Callable, tmp_path: Path) -> None:
+    name = "delivery-1-2026-11-23-10-20-30-0f8fad5b-d9cb-469f-a165-70867728950e"
+    deliver(MONDAY, name, [event(1), event(2)])
+    deliver(MONDAY, "copied", [event(2), event(3)])
+    for file, at in (("copied", 1795429230.25), (name, 1795430000)):  # 10:20:30.25 and 10:33:20
+        os.utime(tmp_path / f"events/arrival_date={MONDAY}/{file}.gz", (at, at))
+    assert lake.run() == (4, 3, 1, 0)
+    named, written = datetime(2026, 11, 23, 10, 20, 30), datetime(2026, 11, 23, 10, 20, 30, 250000)
+    assert {row["product_id"]: row["received_at"] for row in lake.rows("curated_events")} == {
+        "1": named,
+        "2": named,
+        "3": written,
+    }
+
+
+def test_an_event_may_be_as_late_in_its_object_as_the_object_was_written(
+    lake: Lake, deliver: Callable, tmp_path: Path
+) -> None:
+    """Firehose names an object by its first record, and goes on collecting for minutes."""
+    name = "delivery-1-2026-11-23-10-20-30-0f8fad5b-d9cb-469f-a165-70867728950e"
+    deliver(MONDAY, name, [event(1, "2026-11-23T10:26:30.000Z"), event(2, "2026-11-23T10:26:30.001Z")])
+    os.utime(tmp_path / f"events/arrival_date={MONDAY}/{name}.gz", (1795429530, 1795429530))  # 10:25:30
+    assert lake.run() == (2, 1, 0, 1)
+    assert lake.reasons == {"ahead": 1}
+
+
+def test_different_events_with_one_id_are_not_lost(lake: Lake, deliver: Callable, tmp_path: Path) -> None:
+    one, other, third = (with_fields(event(number), event_id="e-1") for number in (1, 2, 3))
+    equal = with_fields(event(1), event_id="e-1", brand="")
+    unlike = with_fields(event(1), event_id="e-1", brand="Aqua\u0301")
+    deliver(MONDAY, "a", [other, unlike])
+    deliver(MONDAY, "b", [one, one, equal, with_fields(event(1), event_id="e-2"), event(1)])
+    for number, file in enumerate("ba"):
+        os.utime(tmp_path / f"events/arrival_date={MONDAY}/{file}.gz", (1795429230 + number,) * 2)
+    assert lake.run() == (7, 3, 2, 2)
+    assert lake.reasons == {"repeated_event_id": 2}
+    bad = {row["record"] for row in lake.rows("quarantined_records")}
+    assert bad == {other.decode(), unlike.decode()}
+    stored = lake.rows("curated_events")
+    assert {row["event_key"]: row["product_id"] for row in stored} == {
+        "e-1": "1",
+        "e-2": "1",
+        reference.event_key(event(1)): "1",
+    }
+    assert lake.run() == (7, 0, 7, 0)
+
+    # Another run finds the stored event first, even if the other is of another day.
+    far = with_fields(event(1, "2020-05-05T00:00:00.000Z"), event_id="e-2")
+    deliver(TUESDAY, "c", [third, one, other, far])
+    assert lake.run(TUESDAY) == (4, 0, 2, 2)
+    assert lake.reasons == {"repeated_event_id": 2}
+    assert lake.rows("curated_events") == stored
+    assert lake.run(MONDAY, TUESDAY) == (11, 0, 11, 0)
+
+
+def test_a_changed_setting_makes_no_event_another(lake: Lake, deliver: Callable) -> None:
+    fields = {"client_ip": "192.0.2.17", "user_id": "nobody", "event_id": "e-1"}
+    deliver(MONDAY, "a", [with_fields(event(1), **fields), with_fields(event(1), **fields | {"event_id": "e-2"})])
+    assert lake.run() == (2, 2, 0, 0)
+    lake.settings = curate_events.Settings(nobody_ids=("nobody",), truncates_addresses=True)
+    deliver(MONDAY, "b", [with_fields(event(1), **fields | {"event_id": "e-3"})])
+    assert lake.run() == (3, 1, 2, 0)
+    assert {(row["event_key"], row["client_ip"], row["user_id"]) for row in lake.rows("curated_events")} == {
+        ("e-1", "192.0.2.17", "nobody"),
+        ("e-2", "192.0.2.17", "nobody"),
+        ("e-3", "192.0.2.0", None),
+    }
+
+
+def test_other_fields_are_kept_and_make_no_other_event(lake: Lake, deliver: Callable) -> None:
+    plain, extended = event(1), with_fields(event(1), campaign="autumn", flags={"a": [1, None]}, nothing=None)
+    deliver(MONDAY, "a", [plain, extended, extended, event(2), with_fields(event(3), received_at="2019")])
+    assert lake.run() == (5, 3, 2, 0)
+    # Of copies that arrived at once, the one that says more is kept.
+    assert {row["product_id"]: row["other_fields"] for row in lake.rows("curated_events")} == {
+        "1": {"campaign": "autumn", "flags": '{"a":[1,null]}', "nothing": None},
+        "2": None,
+        "3": None,
+    }
+    assert lake.run() == (5, 0, 5, 0)
+
+
+def test_brands_are_in_one_form(lake: Lake, deliver: Callable) -> None:
+    brands = ["L'Oréal  Paris", "L'Ore\u0301al Paris ", "l'oréal paris", None]
+    deliver(MONDAY, "a", [with_fields(event(number), brand=brand) for number, brand in enumerate(brands)])
+    assert lake.run() == (4, 4, 0, 0)
+    assert [row["brand"] for row in lake.rows("curated_events")].count("l'oréal paris") == 3
+    assert lake.run() == (4, 0, 4, 0)
 
 
 def test_tables_are_as_agreed(lake: Lake) -> None:
@@ -276,22 +376,31 @@ def test_main_prints_the_row_as_its_last_line(
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "message"),
+    ("option", "value", "message"),
     [
-        (TUESDAY, MONDAY, "--from_date 2026-11-24 is after --to_date 2026-11-23"),
-        ("20261123", MONDAY, "--from_date '20261123' is not a day: use the form 2026-11-24"),
-        (MONDAY, "2026-11-31", "--to_date '2026-11-31' is not a day: use the form 2026-11-24"),
+        ("from_date", "2026-11-25", "--from_date 2026-11-25 is after --to_date 2026-11-24"),
+        ("from_date", "20261123", "--from_date '20261123' is not a day: use the form 2026-11-24"),
+        ("to_date", "2026-11-31", "--to_date '2026-11-31' is not a day: use the form 2026-11-24"),
+        ("nobody_ids", "0,guest", "--nobody_ids '0,guest' is no JSON list of texts"),
+        ("nobody_ids", "[0]", r"--nobody_ids '\[0\]' is no JSON list of texts"),
+        ("max_ahead_s", "1.5", "--max_ahead_s '1.5' is no whole number of seconds"),
+        ("address_form", "hashed", "--address_form 'hashed' is none of whole, truncated"),
     ],
 )
-def test_main_refuses_invalid_days(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch, first: str, last: str, message: str
+def test_main_refuses_invalid_options(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, option: str, value: str, message: str
 ) -> None:
-    _argue(monkeypatch, lake, first, last)
+    _argue(monkeypatch, lake, MONDAY, TUESDAY, **{option: value})
     with pytest.raises(SystemExit, match=message):
         curate_events.main()
 
 
-def _argue(monkeypatch: pytest.MonkeyPatch, lake: Lake, first: str, last: str) -> None:
+def test_main_reads_the_settings() -> None:
+    options = {"nobody_ids": '["0", "a, \\"b\\" é"]', "max_ahead_s": "0", "address_form": "truncated"}
+    assert curate_events.read_settings(options) == curate_events.Settings(("0", 'a, "b" é'), 0, True)
+
+
+def _argue(monkeypatch: pytest.MonkeyPatch, lake: Lake, first: str, last: str, **changed: str) -> None:
     options = {
         "raw_path": lake.raw_path,
         "database": lake.database,
@@ -299,10 +408,13 @@ def _argue(monkeypatch: pytest.MonkeyPatch, lake: Lake, first: str, last: str) -
         "to_date": last,
         "run_id": "r",
         "metric_namespace": "namespace",
+        "nobody_ids": '["0", "a, \\"b\\" é"]',
+        "max_ahead_s": "60",
+        "address_form": "whole",
         "quarantine_metric": "quarantined",
         "metric_region": "eu-central-1",
         "JOB_NAME": "ecomm-curate-events",  # Glue adds it
-    }
+    } | changed
     monkeypatch.setattr("sys.argv", ["curate_events.py", *(word for k, v in options.items() for word in (f"--{k}", v))])
 
 

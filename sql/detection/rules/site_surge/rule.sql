@@ -4,49 +4,18 @@
 create temporary view site_surge as
 select
   'site_surge' as rule,
-  'site' as subject,
-  timestampadd(second, -${window_s}, second_start) as window_start_at,
-  second_start as window_end_at,
-  action_count as num_actions_per_watermark,
-  greatest(cast(${threshold} as bigint), baseline_threshold) as threshold
-from (
-  select
-    second_start,
-    action_count,
-    cast(
-      (total_count - action_count) * ${window_s} * ${factor} / (total_seconds - active_seconds) as bigint
-    ) as baseline_threshold
-  from (
-    select
-      second_start,
-      action_count,
-      active_seconds,
-      sum(actions) over baseline as total_count,
-      count(*) over baseline as total_seconds
-    from (
-      select
-        second_start,
-        second_at,
-        actions,
-        sum(actions) over recent as action_count,
-        count(*) over recent as active_seconds
-      from (
-        select
-          window_start as second_start,
-          window_time as second_at,
-          count(*) as actions
-        from table(tumble(table actions, descriptor(event_at), interval '1' second))
-        group by window_start, window_end, window_time
-      )
-      window recent as (
-        order by second_at range between interval '${window_s_before}' second(3) preceding and current row
-      )
-    )
-    where active_seconds > 0 -- always true; without a condition, Flink 1.20 gives columns of two OVERs the same name
-    window baseline as (
-      order by second_at range between interval '${baseline_s_before}' second(3) preceding and current row
-    )
+  subject,
+  window_start_at,
+  window_end_at,
+  actions as num_actions_per_watermark,
+  greatest(
+    cast(${threshold} as bigint), cast(baseline_actions * ${window_s} * ${factor} / nullif(baseline_seconds, 0) as bigint)
+  ) as threshold
+from site_activity
+where
+  window_s = ${window_s}
+  and baseline_s = ${baseline_s}
+  and baseline_seconds >= ${least_baseline_s}
+  and actions > greatest(
+    cast(${threshold} as bigint), cast(baseline_actions * ${window_s} * ${factor} / nullif(baseline_seconds, 0) as bigint)
   )
-  where total_seconds - active_seconds >= ${least_baseline_s}
-)
-where action_count > greatest(cast(${threshold} as bigint), baseline_threshold)

@@ -1,4 +1,4 @@
--- Stream name, region and sink tuning come from the application's property group `table.alerts`.
+-- Stream 2, which the alert function reads.
 create table alerts (
   alert_id                  string not null,
   rule                      string not null,

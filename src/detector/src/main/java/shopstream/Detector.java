@@ -1,0 +1,308 @@
+package shopstream;
+
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Properties;
+import java.util.Set;
+import org.apache.flink.api.common.eventtime.Watermark;
+import org.apache.flink.api.common.eventtime.WatermarkGenerator;
+import org.apache.flink.api.common.eventtime.WatermarkOutput;
+import org.apache.flink.api.common.eventtime.WatermarkStrategy;
+import org.apache.flink.api.common.functions.AggregateFunction;
+import org.apache.flink.api.common.serialization.SerializationSchema;
+import org.apache.flink.api.common.typeinfo.TypeInformation;
+import org.apache.flink.api.common.typeinfo.Types;
+import org.apache.flink.configuration.Configuration;
+import org.apache.flink.connector.file.sink.FileSink;
+import org.apache.flink.connector.file.src.FileSource;
+import org.apache.flink.connector.kinesis.sink.KinesisStreamsSink;
+import org.apache.flink.core.execution.JobClient;
+import org.apache.flink.core.fs.Path;
+import org.apache.flink.streaming.api.datastream.DataStream;
+import org.apache.flink.streaming.api.datastream.SingleOutputStreamOperator;
+import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
+import org.apache.flink.streaming.api.functions.ProcessFunction;
+import org.apache.flink.streaming.api.functions.sink.filesystem.rollingpolicies.OnCheckpointRollingPolicy;
+import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
+import org.apache.flink.streaming.api.functions.windowing.ProcessWindowFunction;
+import org.apache.flink.streaming.api.windowing.assigners.TumblingProcessingTimeWindows;
+import org.apache.flink.streaming.api.windowing.windows.TimeWindow;
+import org.apache.flink.streaming.connectors.kinesis.FlinkKinesisConsumer;
+import org.apache.flink.streaming.connectors.kinesis.config.ConsumerConfigConstants;
+import org.apache.flink.table.api.Schema;
+import org.apache.flink.table.api.bridge.java.StreamTableEnvironment;
+import org.apache.flink.table.data.RowData;
+import org.apache.flink.table.runtime.typeutils.InternalTypeInfo;
+import org.apache.flink.table.types.logical.RowType;
+import org.apache.flink.table.types.utils.TypeConversions;
+import org.apache.flink.util.Collector;
+
+/**
+ * The job's operators around the rules' SQL. src/detector/job.py puts them together:
+ *
+ * <pre>
+ * stream 1 -> events -> activity of actors, products, site -> rules (SQL) -> levels -> stream 2
+ *                  \-> unjudged -> tally -> stream 2
+ * </pre>
+ *
+ * <p>Every operator with state has a uid. So a snapshot fits whichever rules there are.
+ */
+public final class Detector {
+
+    /** So much later than others an event may come and still be judged. */
+    static final long DELAY_MS = 2_000;
+
+    /** A shard without events for so long does not hold back the others. */
+    private static final Duration IDLE = Duration.ofSeconds(5);
+
+    private final StreamExecutionEnvironment env;
+    private final StreamTableEnvironment tables;
+    private final Map<String, Map<String, String>> settings;
+    private DataStream<String> unjudged;
+
+    /**
+     * @param options Flink's options; {@code execution.target} chooses a cluster. Empty on Managed Flink.
+     * @param settings {@code source}, {@code alerts} and {@code unjudged}: where records come from and go to, by the keys
+     *     of {@link #source} and {@link #write}
+     */
+    public Detector(Map<String, String> options, Map<String, Map<String, String>> settings) {
+        Configuration configuration = Configuration.fromMap(options);
+        env = options.containsKey("execution.target")
+                ? new StreamExecutionEnvironment(configuration)
+                : StreamExecutionEnvironment.getExecutionEnvironment(configuration);
+        tables = StreamTableEnvironment.create(env);
+        this.settings = settings;
+    }
+
+    /**
+     * Creates the views that the rules read.
+     *
+     * @param nobody user ids that mean nobody
+     * @param maxAheadS how far ahead of its arrival an event's time may be
+     * @param actorsS lengths of the windows over what an actor does
+     * @param productsS lengths of the windows over who acts on a product
+     * @param siteS window and baseline, in turns, over what all do
+     */
+    public void read(List<String> nobody, long maxAheadS, List<Integer> actorsS, List<Integer> productsS, List<Integer> siteS) {
+        Contract contract = new Contract(new HashSet<>(nobody), maxAheadS * 1000);
+        SingleOutputStreamOperator<Event> events = source(contract)
+                .process(new Events())
+                .returns(TypeInformation.of(Event.class))
+                .name("events")
+                .uid("events");
+        SingleOutputStreamOperator<RowData> actors = events
+                .keyBy(Detector::actor, Types.STRING)
+                .process(new ActorActivity(numbers(actorsS)))
+                .returns(InternalTypeInfo.of(Views.ACTIVITY))
+                .name("activity")
+                .uid("activity");
+        view("activity", actors, Views.ACTIVITY);
+        view("product_activity",
+                events.filter(event -> event.product != null)
+                        .keyBy(event -> event.product, Types.STRING)
+                        .process(new ProductActivity(numbers(productsS)))
+                        .returns(InternalTypeInfo.of(Views.PRODUCT_ACTIVITY))
+                        .name("product_activity")
+                        .uid("product_activity"),
+                Views.PRODUCT_ACTIVITY);
+        int[][] pairs = new int[siteS.size() / 2][];
+        for (int i = 0; i < pairs.length; i++) {
+            pairs[i] = new int[] {siteS.get(2 * i), siteS.get(2 * i + 1)};
+        }
+        view("site_activity",
+                actors.getSideOutput(ActorActivity.ACTIONS)
+                        .global()
+                        .transform("site_activity", InternalTypeInfo.of(Views.SITE_ACTIVITY), new SiteActivity(pairs))
+                        .setParallelism(1)
+                        .setMaxParallelism(1)
+                        .uid("site_activity"),
+                Views.SITE_ACTIVITY);
+        unjudged = events.getSideOutput(ActorActivity.UNJUDGED).union(actors.getSideOutput(ActorActivity.UNJUDGED));
+    }
+
+    /** Executes a statement, such as one that creates the view of a rule. */
+    public void execute(String sql) {
+        tables.executeSql(sql);
+    }
+
+    /** Makes alerts of what a query finds, whose columns are those of a rule's view. */
+    public void alert(String findings, long quietS) {
+        SingleOutputStreamOperator<Message> alerts = tables
+                .toDataStream(
+                        tables.sqlQuery(findings),
+                        TypeConversions.fromLogicalToDataType(Views.FINDINGS).notNull().bridgedTo(RowData.class))
+                .map(row -> (RowData) row)
+                .returns(InternalTypeInfo.of(Views.FINDINGS))
+                .keyBy(Levels::key, Types.STRING)
+                .process(new Levels(quietS))
+                .returns(TypeInformation.of(Message.class))
+                .name("levels")
+                .uid("levels");
+        write("alerts", alerts);
+    }
+
+    /** Counts unjudged events by reason, in steps of the clock: they have no usable time of their own. */
+    public void tally(long stepS) {
+        write("unjudged",
+                unjudged.keyBy(reason -> reason, Types.STRING)
+                        .window(TumblingProcessingTimeWindows.of(Duration.ofSeconds(stepS)))
+                        .aggregate(new Count(), new Tally(), Types.LONG, Types.LONG, TypeInformation.of(Message.class))
+                        .name("tally")
+                        .uid("tally"));
+    }
+
+    /** Starts the job and returns. */
+    public JobClient start(String name) throws Exception {
+        return env.executeAsync(name);
+    }
+
+    /** `stream` with options of the connector, or `files` with their folder, and `watch_ms` if more may come. */
+    private DataStream<Batch> source(Contract contract) {
+        Map<String, String> own = settings.getOrDefault("source", Collections.emptyMap());
+        if (own.containsKey("files")) {
+            FileSource.FileSourceBuilder<Batch> files =
+                    FileSource.forRecordStreamFormat(new Lines(contract), new Path(own.get("files")));
+            if (own.containsKey("watch_ms")) {
+                files.monitorContinuously(Duration.ofMillis(Long.parseLong(own.get("watch_ms"))));
+            }
+            // A watermark after each line, not by the clock: a slow machine must not make other events late.
+            WatermarkStrategy<Batch> watermarks = WatermarkStrategy.forGenerator(context -> new EachLine());
+            return env.fromSource(files.build(), watermarks.withIdleness(IDLE), "source").uid("source");
+        }
+        Properties properties = properties(own, "stream");
+        properties.setProperty(ConsumerConfigConstants.SHARD_IDLE_INTERVAL_MILLIS, String.valueOf(IDLE.toMillis()));
+        FlinkKinesisConsumer<Batch> stream =
+                new FlinkKinesisConsumer<>(own.get("stream"), new Records(contract), properties);
+        stream.setPeriodicWatermarkAssigner(new Records.Watermarks());
+        return env.addSource(stream, "source", TypeInformation.of(Batch.class)).uid("source");
+    }
+
+    /** `stream` with options of the connector and `buffer_ms`, or `files` with a folder, or nothing: to nowhere. */
+    private void write(String name, DataStream<Message> messages) {
+        Map<String, String> own = settings.getOrDefault(name, Collections.emptyMap());
+        if (own.containsKey("files")) {
+            FileSink<Message> files = FileSink.<Message>forRowFormat(
+                            new Path(own.get("files")),
+                            (message, out) -> out.write((message.json + "\n").getBytes("UTF-8")))
+                    .withRollingPolicy(OnCheckpointRollingPolicy.build())
+                    .build();
+            messages.sinkTo(files).name(name).uid(name);
+        } else if (own.containsKey("stream")) {
+            KinesisStreamsSink<Message> stream = KinesisStreamsSink.<Message>builder()
+                    .setStreamName(own.get("stream"))
+                    .setKinesisClientProperties(properties(own, "stream", "buffer_ms"))
+                    .setSerializationSchema((SerializationSchema<Message>) message -> utf8(message.json))
+                    .setPartitionKeyGenerator(message -> message.key)
+                    .setFailOnError(false)
+                    .setMaxTimeInBufferMS(Long.parseLong(own.getOrDefault("buffer_ms", "20")))
+                    .build();
+            messages.sinkTo(stream).name(name).uid(name);
+        } else {
+            messages.sinkTo(new DiscardingSink<>()).name(name).uid(name);
+        }
+    }
+
+    private static Properties properties(Map<String, String> settings, String... without) {
+        Properties properties = new Properties();
+        properties.putAll(settings);
+        for (String name : without) {
+            properties.remove(name);
+        }
+        return properties;
+    }
+
+    private static byte[] utf8(String text) {
+        return text.getBytes(java.nio.charset.StandardCharsets.UTF_8);
+    }
+
+    /** Returns who acts. Events whose actor is not known are spread over some keys. */
+    private static String actor(Event event) {
+        return event.actor == null ? ActorActivity.UNKNOWN + (event.key & 63) : event.actor;
+    }
+
+    private static int[] numbers(List<Integer> numbers) {
+        Set<Integer> once = new java.util.TreeSet<>(numbers);
+        return once.stream().mapToInt(Integer::intValue).toArray();
+    }
+
+    private void view(String name, DataStream<RowData> rows, RowType type) {
+        Schema.Builder schema = Schema.newBuilder();
+        for (RowType.RowField field : type.getFields()) {
+            schema.column(field.getName(), TypeConversions.fromLogicalToDataType(field.getType()));
+        }
+        tables.createTemporaryView(name, rows, schema.build());
+    }
+
+    /** Splits batches. */
+    private static final class Events extends ProcessFunction<Batch, Event> {
+
+        private static final long serialVersionUID = 1;
+
+        @Override
+        public void processElement(Batch batch, Context context, Collector<Event> out) {
+            for (String reason : batch.unjudged) {
+                context.output(ActorActivity.UNJUDGED, reason);
+            }
+            for (Event event : batch.events) {
+                out.collect(event);
+            }
+        }
+    }
+
+    private static final class EachLine implements WatermarkGenerator<Batch> {
+
+        private long latest = Long.MIN_VALUE;
+
+        @Override
+        public void onEvent(Batch batch, long timestamp, WatermarkOutput output) {
+            if (batch.latestAt() > latest) {
+                latest = batch.latestAt();
+                output.emitWatermark(new Watermark(latest - DELAY_MS - 1));
+            }
+        }
+
+        @Override
+        public void onPeriodicEmit(WatermarkOutput output) {}
+    }
+
+    private static final class Count implements AggregateFunction<String, Long, Long> {
+
+        private static final long serialVersionUID = 1;
+
+        @Override
+        public Long createAccumulator() {
+            return 0L;
+        }
+
+        @Override
+        public Long add(String reason, Long count) {
+            return count + 1;
+        }
+
+        @Override
+        public Long getResult(Long count) {
+            return count;
+        }
+
+        @Override
+        public Long merge(Long one, Long other) {
+            return one + other;
+        }
+    }
+
+    private static final class Tally extends ProcessWindowFunction<Long, Message, String, TimeWindow> {
+
+        private static final long serialVersionUID = 1;
+
+        @Override
+        public void process(String reason, Context context, Iterable<Long> counts, Collector<Message> out) {
+            for (long count : counts) {
+                out.collect(Message.tally(reason, context.window().getEnd(), count));
+            }
+        }
+    }
+}

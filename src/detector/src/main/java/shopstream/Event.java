@@ -1,0 +1,59 @@
+package shopstream;
+
+import java.io.IOException;
+import org.apache.flink.core.memory.DataInputView;
+import org.apache.flink.core.memory.DataOutputView;
+import org.apache.flink.types.StringValue;
+import org.apache.flink.types.Value;
+
+/** What the rules need of an event of docs/contract.md. Nothing changes it after it was parsed. */
+public final class Event implements Value {
+
+    // In this order: what happens in one instant is counted in it.
+    public static final byte VIEW = 1;
+    public static final byte CART = 2;
+    public static final byte REMOVE = 3;
+    public static final byte PURCHASE = 4;
+
+    /** Milliseconds since 1970, in UTC. */
+    public long at;
+
+    public byte kind;
+
+    /** {@code user#<id>}, {@code session#<id>}, or null where nobody is known. */
+    public String actor;
+
+    /** The id, or null where the event is about no product. */
+    public String product;
+
+    /** Hash of the session, 0 where there is none. */
+    public long session;
+
+    /** Hash of the product, or of the page where there is no product. */
+    public long thing;
+
+    /** The same for each delivery of the event, and different for different events. */
+    public long key;
+
+    @Override
+    public void write(DataOutputView out) throws IOException {
+        out.writeLong(at);
+        out.writeByte(kind);
+        StringValue.writeString(actor, out);
+        StringValue.writeString(product, out);
+        out.writeLong(session);
+        out.writeLong(thing);
+        out.writeLong(key);
+    }
+
+    @Override
+    public void read(DataInputView in) throws IOException {
+        at = in.readLong();
+        kind = in.readByte();
+        actor = StringValue.readString(in);
+        product = StringValue.readString(in);
+        session = in.readLong();
+        thing = in.readLong();
+        key = in.readLong();
+    }
+}

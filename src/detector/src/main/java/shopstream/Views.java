@@ -1,0 +1,67 @@
+package shopstream;
+
+import org.apache.flink.table.types.logical.BigIntType;
+import org.apache.flink.table.types.logical.IntType;
+import org.apache.flink.table.types.logical.LogicalType;
+import org.apache.flink.table.types.logical.RowType;
+import org.apache.flink.table.types.logical.TimestampType;
+import org.apache.flink.table.types.logical.VarCharType;
+
+/** The views that rules read, and the findings that they give. docs/detection.md explains the columns. */
+final class Views {
+
+    private static final LogicalType TEXT = new VarCharType(VarCharType.MAX_LENGTH);
+    private static final LogicalType TIME = new TimestampType(3);
+    private static final LogicalType SECONDS = new IntType();
+    private static final LogicalType COUNT = new BigIntType();
+
+    /** What an actor did in a window that ends at one of its actions. */
+    static final RowType ACTIVITY =
+            RowType.of(
+                    new LogicalType[] {
+                        TEXT, TIME, TIME, SECONDS, COUNT, COUNT, COUNT, COUNT, COUNT, COUNT,
+                    },
+                    new String[] {
+                        "subject",
+                        "window_start_at",
+                        "window_end_at",
+                        "window_s",
+                        "actions",
+                        "products",
+                        "sessions",
+                        "carts",
+                        "carts_left",
+                        "purchases",
+                    });
+
+    /** Who acted on a product in a window that ends with a second in which somebody did. */
+    static final RowType PRODUCT_ACTIVITY =
+            RowType.of(
+                    new LogicalType[] {TEXT, TIME, TIME, SECONDS, COUNT},
+                    new String[] {"subject", "window_start_at", "window_end_at", "window_s", "actors"});
+
+    /** What all did in a window that ends with a second in which somebody acted, and in the time before it. */
+    static final RowType SITE_ACTIVITY =
+            RowType.of(
+                    new LogicalType[] {TEXT, TIME, TIME, SECONDS, SECONDS, COUNT, COUNT, COUNT},
+                    new String[] {
+                        "subject",
+                        "window_start_at",
+                        "window_end_at",
+                        "window_s",
+                        "baseline_s",
+                        "actions",
+                        "baseline_actions",
+                        "baseline_seconds",
+                    });
+
+    /** What a rule's view gives: a window above its threshold. */
+    static final RowType FINDINGS =
+            RowType.of(
+                    new LogicalType[] {TEXT, TEXT, TIME, TIME, COUNT, COUNT},
+                    new String[] {
+                        "rule", "subject", "window_start_at", "window_end_at", "num_actions_per_watermark", "threshold",
+                    });
+
+    private Views() {}
+}
