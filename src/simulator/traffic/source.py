@@ -198,7 +198,7 @@ def to_block(
     """Return a block of the lines' events. `malformed` gets (index, line, error) of each other line."""
     row = _rows(lines)
     is_plain = row.str.contains(plain_row(columns)) & (row.str.len_bytes() <= MAX_ROW_BYTES)
-    plain, is_whole = _plain_block(row.filter(is_plain), columns)
+    plain, is_whole = _plain_block(row if is_plain.all() else row.filter(is_plain), columns)
     if is_plain.all() and is_whole.all():
         return plain
     is_plain = is_plain.scatter(is_plain.arg_true().filter(~is_whole), False)
@@ -224,11 +224,18 @@ def from_events(events: Iterable[Event]) -> pl.DataFrame:
 
 
 def _rows(lines: list[bytes]) -> pl.Series:
-    """Return the lines as texts, or empty ones where they are not UTF-8."""
+    """Return the lines as texts, an empty one where a line is not UTF-8."""
     try:
-        return pl.Series("row", b"\n".join(lines).decode().split("\n") if lines else [], pl.String)
+        return pl.Series("row", lines, pl.Binary).cast(pl.String)
+    except pl.exceptions.ComputeError:
+        return pl.Series("row", [_text_or_empty(line) for line in lines], pl.String)
+
+
+def _text_or_empty(line: bytes) -> str:
+    try:
+        return line.decode()
     except UnicodeDecodeError:
-        return pl.Series("row", [""] * len(lines), pl.String)
+        return ""
 
 
 def _plain_block(row: pl.Series, columns: Sequence[str]) -> tuple[pl.DataFrame, pl.Series]:
@@ -238,9 +245,6 @@ def _plain_block(row: pl.Series, columns: Sequence[str]) -> tuple[pl.DataFrame, 
     """
     row, has_quotes = _without_quotes(row)
     cells = row.str.split_exact(",", len(columns) - 1).struct.rename_fields(list(columns)).struct.unnest()
-    if has_quotes:
-        texts = [name for name in columns if FIELDS[name] not in _PLAIN]
-        cells = cells.with_columns(pl.col(texts).str.replace_all(COMMA, ",", literal=True))
     ms = _ms(cells["event_time"])
     is_whole = ms.is_not_null()
     if "txn_timestamp" in columns:
@@ -255,6 +259,8 @@ def _plain_block(row: pl.Series, columns: Sequence[str]) -> tuple[pl.DataFrame, 
     if not is_whole.all():
         cells = cells.filter(is_whole)
     block = cells.select("ms", *_keys(cells), pl.concat_str(_head(cells)).alias("head"))
+    if has_quotes:
+        block = block.with_columns(pl.col("key", "category_key", "head").str.replace_all(COMMA, ",", literal=True))
     if block["key"].null_count():
         spread = pl.col("head").map_elements(spread_key, pl.String)
         block = block.with_columns(key=pl.coalesce("key", spread)).with_columns(
@@ -268,12 +274,11 @@ def _without_quotes(row: pl.Series) -> tuple[pl.Series, bool]:
     has_quotes = row.str.contains('"', literal=True)
     if not has_quotes.any():
         return row, False
-    bare = []
-    for text in row.filter(has_quotes):
-        parts = text.split('"')
-        parts[1::2] = [part.replace(",", COMMA) for part in parts[1::2]]
-        bare.append("".join(parts))
-    return row.scatter(has_quotes.arg_true(), bare), True
+    # All at once: no plain row holds a line break, and its quotes come in pairs.
+    parts = "\n".join(row.filter(has_quotes).to_list()).split('"')
+    parts[1::2] = [part.replace(",", COMMA) for part in parts[1::2]]
+    bare = pl.Series("row", "".join(parts).split("\n"), pl.String)
+    return (bare if has_quotes.all() else row.clone().scatter(has_quotes.arg_true(), bare)), True
 
 
 def _ms(time: pl.Series) -> pl.Series:
@@ -307,41 +312,41 @@ def _keys(cells: pl.DataFrame) -> Iterator[pl.Expr]:
 
 
 def _head(cells: pl.DataFrame) -> list[pl.Expr]:
-    """Return the parts of the wire records of plain rows."""
-    parts: list[pl.Expr] = []
-    text = "{"  # that comes before the next value
-
-    def add(*values: pl.Expr) -> None:
-        nonlocal text
-        parts.extend([pl.lit(text), *values])
-        text = ""
-
-    for name in (*COLUMNS, *OTHERS):
-        before = f'{"," if parts else ""}"{name}":'
+    """Return the parts of the wire records of plain rows: few, because each takes its time."""
+    parts: list[pl.Expr | str] = []
+    for number, name in enumerate((*COLUMNS, *OTHERS)):
+        before = f'{"," if number else "{"}"{name}":'
         quote = "" if FIELDS[name] in ("price", "quantity") else '"'
-        value = pl.col(name)
         if name == "event_time":
-            text += before
-            add(*_wire_time(cells[name]))
+            parts += [before, quote, *_wire_time(cells[name]), quote]
         elif name not in cells.columns:
-            text += f"{before}null" if name in COLUMNS else ""
+            parts += [f"{before}null"] if name in COLUMNS else []
         elif not _has_empty(cells[name]):
-            text += before + quote
-            add(value)
-            text += quote
+            parts += [before, quote, pl.col(name), quote]
         else:
-            whole = pl.concat_str(pl.lit(before + quote), value, pl.lit(quote))
-            add(pl.when(value != "").then(whole).otherwise(pl.lit(f"{before}null" if name in COLUMNS else "")))
-    return [*parts, pl.lit(f'{text},"txn_timestamp":"')]
+            whole = pl.concat_str(pl.lit(before + quote), name, pl.lit(quote))
+            nothing = f"{before}null" if name in COLUMNS else ""
+            parts.append(pl.when(pl.col(name) != "").then(whole).otherwise(pl.lit(nothing)))
+    parts.append(',"txn_timestamp":"')
+    merged: list[pl.Expr] = []
+    text = ""
+    for part in parts:
+        if isinstance(part, str):
+            text += part
+        else:
+            merged += [pl.lit(text), part] if text else [part]
+            text = ""
+    return [*merged, pl.lit(text)]
 
 
-def _wire_time(time: pl.Series) -> list[pl.Expr]:
-    """Return the parts of the plain times, with quotes, as on the wire."""
+def _wire_time(time: pl.Series) -> list[pl.Expr | str]:
+    """Return the parts of the plain times as on the wire."""
     value = pl.col(time.name)
-    fraction = pl.lit(".000")
+    fraction: pl.Expr | str = ".000"
     if time.str.contains(".", literal=True).any():
-        fraction = pl.when(value.str.slice(19, 1) == ".").then(value.str.slice(19, 4)).otherwise(fraction)
-    return [pl.lit('"'), value.str.slice(0, 10), pl.lit("T"), value.str.slice(11, 8), fraction, pl.lit('Z"')]
+        has_fraction = value.str.slice(19, 1) == "."
+        fraction = pl.when(has_fraction).then(value.str.slice(19, 4)).otherwise(pl.lit(".000"))
+    return [value.str.slice(0, 10), "T", value.str.slice(11, 8), fraction, "Z"]
 
 
 def _has_empty(cell: pl.Series) -> bool:
