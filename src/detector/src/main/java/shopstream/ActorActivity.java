@@ -1,8 +1,6 @@
 package shopstream;
 
-import java.io.ByteArrayInputStream;
-import java.io.ByteArrayOutputStream;
-import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -14,8 +12,6 @@ import org.apache.flink.api.common.typeinfo.PrimitiveArrayTypeInfo;
 import org.apache.flink.api.common.typeinfo.Types;
 import org.apache.flink.api.java.tuple.Tuple2;
 import org.apache.flink.configuration.Configuration;
-import org.apache.flink.core.memory.DataInputViewStreamWrapper;
-import org.apache.flink.core.memory.DataOutputViewStreamWrapper;
 import org.apache.flink.streaming.api.functions.KeyedProcessFunction;
 import org.apache.flink.table.data.GenericRowData;
 import org.apache.flink.table.data.RowData;
@@ -45,6 +41,10 @@ public final class ActorActivity extends KeyedProcessFunction<String, Event, Row
     /** Reasons why events were not judged. */
     public static final OutputTag<String> UNJUDGED = new OutputTag<>("unjudged", Types.STRING);
 
+    // Timers are set to multiples of this. So an actor with thousands of events in a second wakes ten times, not thousands.
+    private static final long STEP_MS = 100;
+    private static final int WAITING = 4 * Long.BYTES + 2;
+
     private static final Comparator<Event> IN_ORDER =
             Comparator.<Event>comparingLong(event -> event.at)
                     .thenComparingInt(event -> event.kind)
@@ -55,7 +55,6 @@ public final class ActorActivity extends KeyedProcessFunction<String, Event, Row
 
     private transient ValueState<byte[]> history; // what was judged
     private transient ListState<byte[]> waiting; // what the watermark has not passed
-    private transient ValueState<Long> wakeAt; // the earliest timer for what waits
     private transient History entries;
     private transient History.Counts counts;
 
@@ -74,7 +73,6 @@ public final class ActorActivity extends KeyedProcessFunction<String, Event, Row
         PrimitiveArrayTypeInfo<byte[]> bytes = PrimitiveArrayTypeInfo.BYTE_PRIMITIVE_ARRAY_TYPE_INFO;
         history = getRuntimeContext().getState(new ValueStateDescriptor<>("history", bytes));
         waiting = getRuntimeContext().getListState(new ListStateDescriptor<>("waiting", bytes));
-        wakeAt = getRuntimeContext().getState(new ValueStateDescriptor<>("wake_at", Types.LONG));
         entries = new History();
         counts = new History.Counts();
     }
@@ -89,47 +87,67 @@ public final class ActorActivity extends KeyedProcessFunction<String, Event, Row
             return;
         }
         waiting.add(bytes(event));
-        Long wake = wakeAt.value();
-        if (wake == null || event.at < wake) {
-            context.timerService().registerEventTimeTimer(event.at);
-            wakeAt.update(event.at);
-        }
+        context.timerService().registerEventTimeTimer(Math.floorDiv(event.at + STEP_MS - 1, STEP_MS) * STEP_MS);
     }
 
     @Override
     public void onTimer(long time, OnTimerContext context, Collector<RowData> out) throws Exception {
-        entries.load(history.value());
-        Long wake = wakeAt.value();
-        if (wake != null && wake <= time) {
-            judge(context, out);
-        }
-        long newest = entries.isEmpty() ? Long.MIN_VALUE : entries.newestAt() + longestMs;
-        if (newest <= time) {
-            history.clear();
-        } else {
-            if (entries.forgetAt <= time) {
-                entries.forgetAt = newest;
-                context.timerService().registerEventTimeTimer(newest);
-            }
-            history.update(entries.save());
-        }
-    }
-
-    /** Judges what the watermark has passed, all at once: each timer before it finds nothing more to do. */
-    private void judge(OnTimerContext context, Collector<RowData> out) throws Exception {
         long watermark = context.timerService().currentWatermark();
         List<Event> due = new ArrayList<>();
         List<byte[]> rest = new ArrayList<>();
-        long next = Long.MAX_VALUE;
         for (byte[] one : waiting.get()) {
             Event event = event(one);
             if (event.at <= watermark) {
                 due.add(event);
             } else {
                 rest.add(one);
-                next = Math.min(next, event.at);
             }
         }
+        if (due.isEmpty()) {
+            forget(time, context);
+            return;
+        }
+        if (rest.isEmpty()) {
+            waiting.clear();
+        } else {
+            waiting.update(rest);
+        }
+        entries.load(history.value());
+        judge(due, context, out);
+        entries.forgetUntil(watermark - longestMs);
+        if (entries.isEmpty()) { // at the end of a drain
+            history.clear();
+            return;
+        }
+        if (entries.forgetAt <= time) {
+            entries.forgetAt = forgetAt();
+            context.timerService().registerEventTimeTimer(entries.forgetAt);
+        }
+        history.update(entries.save());
+    }
+
+    /** Forgets an actor that did nothing for as long as the longest window. */
+    private void forget(long time, OnTimerContext context) throws Exception {
+        entries.load(history.value());
+        if (entries.isEmpty() || entries.forgetAt > time) {
+            return;
+        }
+        if (entries.newestAt() + longestMs <= time) {
+            history.clear();
+            return;
+        }
+        entries.forgetAt = forgetAt();
+        context.timerService().registerEventTimeTimer(entries.forgetAt);
+        history.update(entries.save());
+    }
+
+    private long forgetAt() {
+        // Not a multiple of the step, so it is no timer of an event.
+        return Math.floorDiv(entries.newestAt() + longestMs, STEP_MS) * STEP_MS + STEP_MS + 1;
+    }
+
+    /** Judges what the watermark has passed, all at once: each timer before it finds nothing more to do. */
+    private void judge(List<Event> due, OnTimerContext context, Collector<RowData> out) {
         due.sort(IN_ORDER);
         boolean isKnown = !context.getCurrentKey().startsWith(UNKNOWN);
         for (int i = 0; i < due.size(); ) {
@@ -141,15 +159,6 @@ public final class ActorActivity extends KeyedProcessFunction<String, Event, Row
             if (added > 0) {
                 emit(at, added, isKnown, context, out);
             }
-        }
-        entries.forgetUntil(watermark - longestMs);
-        if (rest.isEmpty()) {
-            waiting.clear();
-            wakeAt.clear();
-        } else {
-            waiting.update(rest);
-            wakeAt.update(next);
-            context.timerService().registerEventTimeTimer(next);
         }
     }
 
@@ -180,22 +189,27 @@ public final class ActorActivity extends KeyedProcessFunction<String, Event, Row
         }
     }
 
-    private static byte[] bytes(Event event) throws IOException {
-        ByteArrayOutputStream bytes = new ByteArrayOutputStream(96);
-        Event slim = new Event();
-        slim.at = event.at;
-        slim.kind = event.kind;
-        slim.product = event.product == null ? null : ""; // History needs to know only that there is one
-        slim.session = event.session;
-        slim.thing = event.thing;
-        slim.key = event.key;
-        slim.write(new DataOutputViewStreamWrapper(bytes));
-        return bytes.toByteArray();
+    /** Returns what {@link History} needs of an event. */
+    private static byte[] bytes(Event event) {
+        return ByteBuffer.allocate(WAITING)
+                .putLong(event.at)
+                .put(event.kind)
+                .put((byte) (event.product == null ? 0 : 1))
+                .putLong(event.session)
+                .putLong(event.thing)
+                .putLong(event.key)
+                .array();
     }
 
-    private static Event event(byte[] bytes) throws IOException {
+    private static Event event(byte[] bytes) {
+        ByteBuffer buffer = ByteBuffer.wrap(bytes);
         Event event = new Event();
-        event.read(new DataInputViewStreamWrapper(new ByteArrayInputStream(bytes)));
+        event.at = buffer.getLong();
+        event.kind = buffer.get();
+        event.product = buffer.get() == 0 ? null : "";
+        event.session = buffer.getLong();
+        event.thing = buffer.getLong();
+        event.key = buffer.getLong();
         return event;
     }
 }

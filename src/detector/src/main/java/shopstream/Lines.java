@@ -1,9 +1,8 @@
 package shopstream;
 
-import java.io.BufferedInputStream;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.util.Arrays;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.connector.file.src.reader.SimpleStreamFormat;
@@ -36,24 +35,47 @@ final class Lines extends SimpleStreamFormat<Batch> {
 
         private final Contract contract;
         private final InputStream stream;
-        private final ByteArrayOutputStream line = new ByteArrayOutputStream();
+        private byte[] bytes = new byte[1 << 16];
+        private int start; // of the next line
+        private int end; // of what was read
 
         Reader(Contract contract, InputStream stream) {
             this.contract = contract;
-            this.stream = new BufferedInputStream(stream, 1 << 16);
+            this.stream = stream;
         }
 
         @Override
         public Batch read() throws IOException {
-            line.reset();
-            int next = stream.read();
-            if (next < 0) {
-                return null;
+            for (int place = start; ; place++) {
+                if (place == end) {
+                    place -= makeRoom();
+                    int count = stream.read(bytes, end, bytes.length - end);
+                    if (count < 0) {
+                        return start == end ? null : record(end, end);
+                    }
+                    end += count;
+                }
+                if (bytes[place] == '\n') {
+                    return record(place, place + 1);
+                }
             }
-            for (; next >= 0 && next != '\n'; next = stream.read()) {
-                line.write(next);
-            }
-            return contract.read(line.toByteArray(), System.currentTimeMillis());
+        }
+
+        private Batch record(int until, int next) {
+            byte[] record = Arrays.copyOfRange(bytes, start, until);
+            start = next;
+            return contract.read(record, System.currentTimeMillis());
+        }
+
+        /** Moves what is left to the front. Returns by how much. */
+        private int makeRoom() {
+            int moved = start;
+            byte[] room = 2 * (end - start) > bytes.length ? new byte[2 * bytes.length] : bytes;
+            System.arraycopy(bytes, start, room, 0, end - start);
+            bytes = room;
+            end -= start;
+            start = 0;
+            return moved;
         }
 
         @Override

@@ -1,7 +1,9 @@
 package shopstream;
 
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import org.apache.flink.api.common.state.ListState;
 import org.apache.flink.api.common.state.ListStateDescriptor;
@@ -32,7 +34,7 @@ public final class ProductActivity extends KeyedProcessFunction<String, Event, R
     private final int[] windowsS;
     private final int longestS;
 
-    private transient ValueState<byte[]> actors; // of the seconds that were judged
+    private transient ValueState<byte[]> actors; // of the seconds that were judged, after when to forget them
     private transient ListState<byte[]> waiting; // those that the watermark has not passed
 
     public ProductActivity(int[] windowsS) {
@@ -65,11 +67,13 @@ public final class ProductActivity extends KeyedProcessFunction<String, Event, R
 
     @Override
     public void onTimer(long time, OnTimerContext context, Collector<RowData> out) throws Exception {
-        int now = (int) (time / 1000);
+        int now = (int) Math.floorDiv(time, 1000L);
         Map<Long, Integer> lastSeconds = new HashMap<>();
         byte[] state = actors.value();
+        int forgetAt = state == null ? now : ByteBuffer.wrap(state).getInt();
         if (state != null) {
-            for (ByteBuffer bytes = ByteBuffer.wrap(state); bytes.hasRemaining(); ) {
+            ByteBuffer bytes = ByteBuffer.wrap(state, Integer.BYTES, state.length - Integer.BYTES);
+            while (bytes.hasRemaining()) {
                 int second = bytes.getInt();
                 long actor = bytes.getLong();
                 if (second > now - longestS) {
@@ -77,7 +81,7 @@ public final class ProductActivity extends KeyedProcessFunction<String, Event, R
                 }
             }
         }
-        java.util.List<byte[]> rest = new java.util.ArrayList<>();
+        List<byte[]> rest = new ArrayList<>();
         boolean isActive = false;
         for (byte[] one : waiting.get()) {
             ByteBuffer entry = ByteBuffer.wrap(one);
@@ -93,21 +97,28 @@ public final class ProductActivity extends KeyedProcessFunction<String, Event, R
             }
         }
         if (isActive) {
-            waiting.update(rest);
+            if (rest.isEmpty()) {
+                waiting.clear();
+            } else {
+                waiting.update(rest);
+            }
             emit(now, lastSeconds, context.getCurrentKey(), out);
+        } else if (forgetAt > now) {
+            return;
         }
         if (lastSeconds.isEmpty()) {
             actors.clear();
             return;
         }
-        ByteBuffer kept = ByteBuffer.allocate(lastSeconds.size() * ENTRY);
-        int newest = 0;
+        if (forgetAt <= now) {
+            forgetAt = now + longestS;
+            context.timerService().registerEventTimeTimer(forgetAt * 1000L);
+        }
+        ByteBuffer kept = ByteBuffer.allocate(Integer.BYTES + lastSeconds.size() * ENTRY).putInt(forgetAt);
         for (Map.Entry<Long, Integer> one : lastSeconds.entrySet()) {
             kept.putInt(one.getValue()).putLong(one.getKey());
-            newest = Math.max(newest, one.getValue());
         }
         actors.update(kept.array());
-        context.timerService().registerEventTimeTimer((newest + longestS) * 1000L); // to forget them
     }
 
     private void emit(int now, Map<Long, Integer> lastSeconds, String product, Collector<RowData> out) {
