@@ -113,13 +113,16 @@ public final class Detector {
         for (int i = 0; i < pairs.length; i++) {
             pairs[i] = new int[] {siteS.get(2 * i), siteS.get(2 * i + 1)};
         }
+        SingleOutputStreamOperator<RowData> site = actors.getSideOutput(ActorActivity.ACTIONS)
+                .global()
+                .transform("site_activity", InternalTypeInfo.of(Views.SITE_ACTIVITY), new SiteActivity(pairs))
+                .setParallelism(1)
+                .setMaxParallelism(1)
+                .uid("site_activity");
+        // Between one subtask and many, Flink would deal out the rows in turns, and they would overtake each other.
+        // Levels needs those of a subject in order.
         view("site_activity",
-                actors.getSideOutput(ActorActivity.ACTIONS)
-                        .global()
-                        .transform("site_activity", InternalTypeInfo.of(Views.SITE_ACTIVITY), new SiteActivity(pairs))
-                        .setParallelism(1)
-                        .setMaxParallelism(1)
-                        .uid("site_activity"),
+                site.global().map(row -> row).returns(InternalTypeInfo.of(Views.SITE_ACTIVITY)).name("site_in_order"),
                 Views.SITE_ACTIVITY);
         unjudged = events.getSideOutput(ActorActivity.UNJUDGED).union(actors.getSideOutput(ActorActivity.UNJUDGED));
     }
