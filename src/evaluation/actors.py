@@ -1,18 +1,21 @@
 """Who acts in an event: the subject that an alert about it names. The events may be decoded records of any shop."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 USER, SESSION, PRODUCT, SITE = "user#", "session#", "product#", "site"
 PEOPLE = (USER, SESSION)
-# The defaults of Terraform's variable `nobody_ids`: user ids that exports write for guests.
-NOBODY_IDS = frozenset({"0", "-1", "guest", "anonymous", "null", "undefined"})
+# The default of Terraform's variable `nobody_ids`: user ids that shops write for guests. It is a property group of the
+# detector, by any keys.
+NOBODY = "nobody"
+DEFAULTS = {NOBODY: {one: one for one in ("0", "-1", "guest", "anonymous", "null", "undefined")}}
+NOBODY_IDS = frozenset(DEFAULTS[NOBODY])
 
 
-def actor_of(event: Mapping[str, Any]) -> str | None:
+def actor_of(event: Mapping[str, Any], nobody_ids: Collection[str] = NOBODY_IDS) -> str | None:
     """Return `user#<id>`, else `session#<id>`; None if the event names neither."""
     user_id, session = _id(event.get("user_id")), _id(event.get("user_session"))
-    if user_id and user_id not in NOBODY_IDS:
+    if user_id and user_id not in nobody_ids:
         return f"{USER}{user_id}"
     return f"{SESSION}{session}" if session else None
 

@@ -21,7 +21,7 @@ from tabulate import tabulate
 
 from detector.job import Groups
 from evaluation import backtest
-from evaluation.actors import actor_of, buys
+from evaluation.actors import DEFAULTS, NOBODY, actor_of, buys
 from lambda_alert.alert import parse
 from lambda_alert.incidents import Incidents
 from simulator.options import ReplayOptions
@@ -152,15 +152,15 @@ def of_the_days(alerts: Iterable[dict], seconds: Sequence[str]) -> list[dict]:
     return [alert for alert in alerts if until(alert["window_start_at"]) < until(alert["window_end_at"])]
 
 
-def deployed_values(analytics: Any, application: str) -> Groups:
-    """Return the property groups of the deployed detector that set values of rules. `analytics`: kinesisanalyticsv2."""
+def deployed_groups(analytics: Any, application: str) -> Groups:
+    """Return the property groups of the deployed detector that say how it judges. `analytics`: kinesisanalyticsv2."""
     detail = analytics.describe_application(ApplicationName=application)["ApplicationDetail"]
     properties = detail["ApplicationConfigurationDescription"]["EnvironmentPropertyDescriptions"]
     groups = properties["PropertyGroupDescriptions"]
     return {
         group["PropertyGroupId"]: group["PropertyMap"]
         for group in groups
-        if group["PropertyGroupId"].startswith("values.")
+        if group["PropertyGroupId"].startswith("values.") or group["PropertyGroupId"] == NOBODY
     }
 
 
@@ -187,8 +187,12 @@ def store(incidents: Incidents, alerts: Iterable[dict], now: datetime) -> int:
     return sum(incidents.record_reprocessed(alert, now) for alert in parsed)
 
 
-def flagged(alerts: Iterable[dict], records: Path) -> list[dict[str, Any]]:
-    """Return a row for each subject and rule: how often, how high, when, and whether the subject is a user who buys."""
+def flagged(alerts: Iterable[dict], records: Path, groups: Groups = DEFAULTS) -> list[dict[str, Any]]:
+    """Return a row for each subject and rule: how often, how high, when, and whether the subject buys.
+
+    `groups` are the property groups with which the alerts were found.
+    """
+    nobody_ids = set(groups.get(NOBODY, {}).values())
     by: dict[tuple[str, str], list[dict]] = defaultdict(list)
     for alert in alerts:
         by[alert["subject"], alert["rule"]].append(alert)
@@ -200,7 +204,7 @@ def flagged(alerts: Iterable[dict], records: Path) -> list[dict[str, Any]]:
                 # The raw bucket holds whatever was sent, also records that are no events.
                 with suppress(ValueError, AttributeError):
                     event = json.loads(line)
-                    if buys(event) and (actor := actor_of(event)) in subjects:
+                    if buys(event) and (actor := actor_of(event, nobody_ids)) in subjects:
                         buyers.add(actor)
     return [
         {

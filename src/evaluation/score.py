@@ -18,7 +18,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from evaluation.actors import PEOPLE, actor_of, buys, subject_of
+from evaluation.actors import DEFAULTS, PEOPLE, actor_of, buys, subject_of
 from evaluation.backtest import launch
 from evaluation.history import from_data
 from evaluation.lab import survey
@@ -213,7 +213,7 @@ def alerts_of(records: Path, out: Path, is_tutorial: bool = False) -> list[Alert
     """Return what our rules, or the tutorial's, report about the wire records."""
     return [
         Alert(line["rule"], line["subject"], unix_seconds(line["window_start_at"]), unix_seconds(line["window_end_at"]))
-        for line in launch(records, out, is_tutorial=is_tutorial)
+        for line in launch(records, out, DEFAULTS, is_tutorial)
     ]
 
 

@@ -1,10 +1,12 @@
 """The score counts right: who was found, how soon, and who was flagged wrongly."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
-from evaluation.actors import actor_of, subject_of
+from evaluation.actors import NOBODY_IDS, actor_of, subject_of
 from evaluation.score import (
     Alert,
     LabelledAttacker,
@@ -111,6 +113,12 @@ def test_a_name_without_a_known_kind_is_a_user(name: str, subject: str) -> None:
 )
 def test_who_acts_is_the_user_else_the_session(user_id: object, session: object, actor: str | None) -> None:
     assert actor_of({"user_id": user_id, "user_session": session}) == actor
+
+
+def test_ids_that_mean_nobody_are_terraforms_defaults() -> None:
+    variables = (Path(__file__).parents[2] / "terraform" / "variables.tf").read_text()
+    found = re.search(r'variable "nobody_ids" \{.*?default\s*= (\[.*?\])', variables, re.DOTALL)
+    assert found and set(json.loads(found[1])) == NOBODY_IDS
 
 
 def test_a_guest_is_a_human_too() -> None:

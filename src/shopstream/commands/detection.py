@@ -135,12 +135,14 @@ def _failures_of_history() -> Iterator[None]:
         raise Failure(error) from None
 
 
-def _over_bucket(environment: Environment, days: list[date], values: str, folder: Path) -> list[dict]:
+def _over_bucket(environment: Environment, days: list[date], values: str, folder: Path) -> tuple[list[dict], str]:
+    """Return the alerts, and the table of who would be flagged."""
     from evaluation import history
 
-    deployed = history.deployed_values(environment.client("kinesisanalyticsv2"), environment.outputs["detector_name"])
+    deployed = history.deployed_groups(environment.client("kinesisanalyticsv2"), environment.outputs["detector_name"])
     groups = history.with_values(deployed, values)
-    return history.over_bucket(environment.client("s3"), environment.outputs["raw_bucket"], days, groups, folder)
+    found = history.over_bucket(environment.client("s3"), environment.outputs["raw_bucket"], days, groups, folder)
+    return found, history.table(history.flagged(found, folder / history.RECORDS, groups))
 
 
 @app.command(rich_help_panel=PANEL)
@@ -164,16 +166,17 @@ def backtest(
     default to today.
     """
     from evaluation import history
+    from evaluation.actors import DEFAULTS
 
     folder = out or home / "backtest"
     today = datetime.now(UTC).date()
     with _failures_of_history():
         days = history.days_between(from_date or today, to_date or today)
         if inputs := _inputs(data):
-            found = history.over_data(inputs, history.with_values({}, values), folder)
+            found = history.over_data(inputs, history.with_values(DEFAULTS, values), folder)
+            print(history.table(history.flagged(found, folder / history.RECORDS)))
         else:
-            found = _over_bucket(open_environment(env, home), days, values, folder)
-        print(history.table(history.flagged(found, folder / history.RECORDS)))
+            print(_over_bucket(open_environment(env, home), days, values, folder)[1])
     print(f"the alerts are in {folder / history.ALERTS}", file=sys.stderr)
 
 
@@ -201,8 +204,8 @@ def reprocess(
     with _failures_of_history():
         days = history.days_between(from_date, to_date)
         environment = open_environment(env, home)
-        found = _over_bucket(environment, days, "{}", folder)
-        print(history.table(history.flagged(found, folder / history.RECORDS)))
+        found, table_of_flagged = _over_bucket(environment, days, "{}", folder)
+        print(table_of_flagged)
         table = environment.outputs["incident_table_name"]
         incidents = Incidents(environment.client("dynamodb"), table, DEFAULT_RETENTION_DAYS)
         new = history.store(incidents, found, datetime.now(UTC))
