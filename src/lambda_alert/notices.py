@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from lambda_alert.alert import Alert, iso
@@ -50,8 +50,7 @@ def body(alert: Alert, detected_at: datetime, table: str, rules: Mapping[str, Ru
 
     Its query goes by `txn_at`, the time that the rules judge by: after a replay that moved it (TIME=now), `event_at` is
     another. The table's partitions are days of `event_at`, but Iceberg knows the first and last `txn_at` of each file,
-    so the query reads only files that may hold the window. The rules cut times to whole seconds, the table does not:
-    the second of the window's end belongs to it with all its fractions, and that of its start does not.
+    so the query reads only files that may hold the window, which excludes its start and includes its end.
     """
     rule = rules.get(alert.rule)
     heading = f"{rule.title} (severity: {rule.severity})\n\n" if rule else ""
@@ -76,8 +75,8 @@ What to do next
 2. What was done? In Athena, once the day's events are curated:
      select * from curated_events
      where {"".join(f"{condition}{AND}" for condition in _sql_conditions(alert.subject))}\
-txn_at >= timestamp '{_next_second(alert.window_start_at)}'
-       and txn_at < timestamp '{_next_second(alert.window_end_at)}'
+txn_at > timestamp '{_sql_time(alert.window_start_at)}'
+       and txn_at <= timestamp '{_sql_time(alert.window_end_at)}'
      order by txn_at
 {steps}
 """
@@ -154,8 +153,6 @@ def _sql_text(text: str) -> str:
     return "U&'{}'".format("".join(letters).replace("'", "''"))
 
 
-def _next_second(instant: str) -> str:
-    """Return the first whole second after the instant, as a timestamp of SQL."""
-    second = datetime.fromisoformat(instant).replace(microsecond=0, tzinfo=None)
-    # Python's times end with the year 9999, and an alert about its last second is one, too.
-    return (min(second, datetime(9999, 12, 31, 23, 59, 58)) + timedelta(seconds=1)).isoformat(" ")
+def _sql_time(instant: str) -> str:
+    """Return the instant as a timestamp of SQL, to the millisecond."""
+    return instant.removesuffix("Z").replace("T", " ")

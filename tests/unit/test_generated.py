@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a copy of the repository's rulebook and generated files, on which the command works."""
     shutil.copytree(rulebook.SQL_FOLDER, tmp_path / "sql" / "detection")
+    shutil.copytree(rulebook.SQL_FOLDER.parent / "studio", tmp_path / "sql" / "studio")
     shutil.copytree(SQL_FOLDER, tmp_path / "sql" / "insights")
     shutil.copytree(ROOT / "contracts", tmp_path / "contracts")
     for name in generated.GENERATED:
@@ -88,7 +89,7 @@ def test_the_table_has_a_row_for_each_rule() -> None:
     assert len(table) == 2 + len(rulebook.read().rules)
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
     assert cells[0] == ["rule", "flags", "when it counts more than", "within", "severity", "OWASP"]
-    assert ["`burst`", "a user", "5 actions", "10 s", "medium", "OAT-015 Denial of Service"] in cells
+    assert ["`burst`", "an actor", "5 actions", "10 s", "medium", "OAT-015 Denial of Service"] in cells
 
 
 def test_notices_know_every_rule() -> None:

@@ -235,7 +235,7 @@ def test_every_question_is_in_the_table_of_the_docs() -> None:
     ]
     [visitors] = [row for row in rows if "unique_visitors_per_day" in row]
     assert "How many different shoppers visit the shop each day, and how many of them buy?" in visitors
-    assert "one row per day (UTC) with at least one event" in visitors
+    assert "one row per day (UTC) with at least one view" in visitors
     assert "`from_date`, `to_date`" in visitors and "top_n" not in visitors
     assert "`top_n` (default 10)" in next(row for row in rows if "carts_not_bought" in row)
 

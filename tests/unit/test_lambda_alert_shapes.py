@@ -348,8 +348,8 @@ What to do next
 2. What was done? In Athena, once the day's events are curated:
      select * from curated_events
      where user_id = '9007199254740993123'
-       and txn_at >= timestamp '2019-10-01 00:00:03'
-       and txn_at < timestamp '2019-10-01 00:00:13'
+       and txn_at > timestamp '2019-10-01 00:00:02.500'
+       and txn_at <= timestamp '2019-10-01 00:00:12.500'
      order by txn_at
 3. Look at the user's events.
 4. Limit the rate of this user.
@@ -375,7 +375,7 @@ What to do next
                 "product_rush, level 1: product 1004856, 300 in 60 s (allowed: 199)",
                 'Rule "product_rush" counted 300 within 60 seconds for product 1004856.\nIt allows 199.',
                 "product#1004856",
-                "     where product_id = '1004856'\n       and txn_at >= timestamp '2019-10-01 00:00:03'\n",
+                "     where product_id = '1004856'\n       and txn_at > timestamp '@START'\n",
             ),
             (
                 GUEST_ALERT,
@@ -383,14 +383,14 @@ What to do next
                 'Rule "burst" counted 7 within 10 seconds for session 72d76fde.\nIt allows 5.',
                 "session#72d76fde",
                 "     where user_id is null\n       and user_session = '72d76fde'\n"
-                "       and txn_at >= timestamp '2019-10-01 00:00:03'\n",
+                "       and txn_at > timestamp '@START'\n",
             ),
             (
                 SITE_ALERT,
                 "surge, level 4: the whole site, 9000 in 300 s (allowed: 1000)",
                 'Rule "surge" counted 9000 within 300 seconds for the whole site.\nIt allows 1000.',
                 "site",
-                "     where txn_at >= timestamp '2019-10-01 00:00:03'\n",
+                "     where txn_at > timestamp '@START'\n",
             ),
         ],
         ids=["product", "guest", "site"],
@@ -402,7 +402,11 @@ What to do next
         body = notices.body(alert, DETECTED_AT, "t", {})
         assert body.startswith(counted)
         assert f"DynamoDB table t:\n     ddb_partition_key = {key}\n" in body
-        assert f"     select * from curated_events\n{condition}       and txn_at < timestamp" in body
+        start = alert.window_start_at.removesuffix("Z").replace("T", " ")
+        assert (
+            f"     select * from curated_events\n{condition.replace('@START', start)}       and txn_at <= timestamp"
+            in body
+        )
         assert "user " not in body
 
     @pytest.mark.parametrize(
@@ -422,32 +426,17 @@ What to do next
         end_at = ALERT.window_end_at
         alert = Alert(f"b:user#{id_}:{end_at}", "b", f"user#{id_}", ALERT.window_start_at, end_at, 6, 5, 1)
         body = notices.body(alert, DETECTED_AT, "t")
-        assert f"\n     where user_id = {literal}\n       and txn_at >=" in body
+        assert f"\n     where user_id = {literal}\n       and txn_at >" in body
         assert f"\n     ddb_partition_key = user#{shown}\n" in body
         assert f"seconds for user {shown}.\n" in body
 
-    @pytest.mark.parametrize(
-        ("start_at", "end_at", "condition"),
-        [
-            # An action of 00:00:12.999 counts in the second 12.
-            ("00:00:02.000", "00:00:12.000", "txn_at >= {} 00:00:03'\n       and txn_at < {} 00:00:13'"),
-            ("00:00:02.999", "00:00:12.001", "txn_at >= {} 00:00:03'\n       and txn_at < {} 00:00:13'"),
-            (
-                "23:59:48.000",
-                "23:59:59.000",
-                "txn_at >= {} 23:59:49'\n       and txn_at < timestamp '2019-10-02 00:00:00'",
-            ),
-        ],
-    )
-    def test_query_takes_the_whole_seconds_that_the_rule_counted(self, start_at: str, end_at: str, condition: str):
-        times = {"window_start_at": f"2019-10-01T{start_at}Z", "window_end_at": f"2019-10-01T{end_at}Z"}
+    def test_query_excludes_the_start_of_the_window_and_includes_its_end(self):
+        times = {"window_start_at": "2019-10-01T23:59:49.001Z", "window_end_at": "9999-12-31T23:59:59.999Z"}
         alert = Alert(**{**FIELDS, **times, "alert_id": f"burst:{ALERT.subject}:{times['window_end_at']}"})
-        assert condition.replace("{}", "timestamp '2019-10-01") in notices.body(alert, DETECTED_AT, "t")
-
-    def test_query_of_the_last_second_is_one(self):
-        times = {"window_start_at": "9999-12-31T23:59:49.000Z", "window_end_at": "9999-12-31T23:59:59.000Z"}
-        alert = Alert(**{**FIELDS, **times, "alert_id": f"burst:{ALERT.subject}:{times['window_end_at']}"})
-        assert "and txn_at < timestamp '9999-12-31 23:59:59'" in notices.body(alert, DETECTED_AT, "t")
+        assert (
+            "and txn_at > timestamp '2019-10-01 23:59:49.001'\n       and txn_at <= timestamp '9999-12-31 23:59:59.999'"
+            in notices.body(alert, DETECTED_AT, "t")
+        )
 
     def test_json_for_programs(self):
         message = json.loads(notices.publication(ALERT, DETECTED_AT, "t")["Message"])

@@ -168,7 +168,9 @@ def test_a_failing_uv_ends_the_build_before_make_takes_it_for_done(
     assert not (project / "build" / "detector.zip").exists()
 
 
-@pytest.mark.parametrize("missing", ["src/detector/target/pyflink-dependencies.jar", "sql/detection/source.yaml"])
+@pytest.mark.parametrize(
+    "missing", ["src/detector/target/pyflink-dependencies.jar", "sql/detection/rules/burst/rule.yaml"]
+)
 def test_a_missing_file_ends_the_build_and_is_named(project: Path, missing: str, capsys: pytest.CaptureFixture) -> None:
     (project / missing).unlink()
     assert app.run(["build"]) == 1
