@@ -169,7 +169,7 @@ class TestRawTable:
         lake = " ".join((ROOT / "terraform/modules/lake/main.tf").read_text().split())
         assert (
             'dynamic "columns" { for_each = var.raw_columns content { name = columns.value.name '
-            "type = columns.value.type comment = columns.value.meaning }" in lake
+            "type = columns.value.type comment = columns.value.personal ?" in lake
         )
 
     def test_types_are_types_of_hive(self) -> None:

