@@ -23,10 +23,12 @@ NO_CBOR = {"AWS_CBOR_DISABLE": "1", "CBOR_ENABLED": "false"}
 # So does this cluster, by Flink's own means. The list here is shorter than AWS's: our job sets no option at all. Flink
 # sets these: with the submission (the jar, the checkpoints), and the Table API for itself.
 SET_BY_FLINK = (
+    "__table.query-start.current-database__",
+    "__table.query-start.epoch-time__",
+    "__table.query-start.local-time__",
     "execution.checkpointing.interval",
     "pipeline.classpaths",
     "pipeline.jars",
-    "pipeline.name",
     "table.exec.mini-batch.enabled",
 )
 GATE = {
