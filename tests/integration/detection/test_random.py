@@ -80,7 +80,9 @@ def scene(draw: random.Random, at: int) -> list[dict]:
         return draw.choice([*STEPS, draw.randrange(3000)])
 
     kind = draw.choices(["view", "cart", "remove_from_cart", "purchase"], [12, 6, 2, 1])[0]
-    match draw.choices(["one", "echoes", "batch", "page", "order", "other", "tabs", "visits"], [8, 3, 2, 2, 1, 1, 1, 1]):
+    match draw.choices(
+        ["one", "echoes", "batch", "page", "order", "other", "tabs", "visits"], [8, 3, 2, 2, 1, 1, 1, 1]
+    ):
         case ["one"]:
             return [one(at, draw.choice([kind, kind, f" {kind.title()} ", kind.upper()]))]
         case ["echoes"]:  # the same thing, now and then
@@ -107,7 +109,9 @@ def scene(draw: random.Random, at: int) -> list[dict]:
         case ["other"]:
             return [one(at, draw.choice(["search", "checkout", "views", "purchase_"]))]
         case ["tabs"]:
-            return [one(at + place * draw.choice([0, 10]), "view", product_id=each) for place, each in enumerate(PRODUCTS)]
+            return [
+                one(at + place * draw.choice([0, 10]), "view", product_id=each) for place, each in enumerate(PRODUCTS)
+            ]
         case _:  # of several sessions
             return [one(at + later(), kind, user_session=each) for each in SESSIONS]
 
