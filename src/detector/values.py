@@ -21,8 +21,8 @@ NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 def resolve(book: Book, changes: Changes) -> dict[str, dict[str, Value]]:
     """Return the values of each statement by its name: the defaults, with the changes in their place.
 
-    Raise ValueError if a change is for an unknown statement or parameter, or not an allowed value; the message says what
-    is allowed.
+    Raise ValueError if a change is for an unknown statement or parameter, or not an allowed value; the message says
+    what is allowed.
     """
     own = {name: {key: one["default"] for key, one in each["parameters"].items()} for name, each in book.items()}
     for name, values in changes.items():

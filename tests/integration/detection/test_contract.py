@@ -273,7 +273,7 @@ class TestTimes:
             *("2019-10-01T00:00:00+01:00:00", "2019-10-01T24:00:00Z", "2019-10-01T00:60:00Z", "2019-10-01T00:00:60Z"),
             *("2019-02-29T00:00:00Z", "2100-02-29T00:00:00Z", "2019-04-31T00:00:00Z", "2019-00-01T00:00:00Z"),
             *("2019-13-01T00:00:00Z", "2019-10-00T00:00:00Z", "2019-10-32T00:00:00Z", "02019-10-01T00:00:00Z"),
-            *("+2019-10-01T00:00:00Z", "-2019-10-01T00:00:00Z", "2019-W40-2T00:00:00Z", "２０１９-10-01T00:00:00Z"),
+            *("+2019-10-01T00:00:00Z", "-2019-10-01T00:00:00Z", "2019-W40-2T00:00:00Z", "\uff12019-10-01T00:00:00Z"),
             *(
                 "2019-10-01T0a:00:00Z",
                 "2019-10-01T-1:00:00Z",
@@ -500,5 +500,6 @@ def test_random_bytes_harm_nothing(jvm: Any) -> None:
         lines.append(bytes(line).replace(b"\n", b""))
     contract = jvm.shopstream.Contract(set(NOBODY), 60_000)
     batch = contract.read(b"\n".join(lines), ms(ARRIVED))
-    events, unjudged = (get_field(batch, name).size() for name in Batch._fields)
-    assert events + unjudged == len(lines) and events > 100 and unjudged > 1_000
+    events, reasons = get_field(batch, "events").size(), list(get_field(batch, "unjudged"))
+    left_out = len(reasons) - reasons.count("no_actor")
+    assert events + left_out == len(lines) and events > 100 and left_out > 1_000
