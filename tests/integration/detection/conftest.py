@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from detector import job, rulebook
+from detector.values import Book
 
 collect_ignore_glob = [] if find_spec("pyflink") else ["test_*.py"]
 
@@ -85,11 +86,11 @@ def cluster(jvm: Any) -> Iterator[dict[str, str]]:
 def start(cluster: dict[str, str]) -> Callable[..., Any]:
     """Return a function that starts the deployed job on the mini-cluster and returns Flink's client of it.
 
-    `start(property groups, option=value, …)`
+    `start(property groups, rulebook, option=value, …)`
     """
-    book = rulebook.read().plain()
+    deployed = rulebook.read().plain()
 
-    def run(groups: job.Groups, **options: str) -> Any:
+    def run(groups: job.Groups, book: Book = deployed, **options: str) -> Any:
         own = {key.replace("_", "."): value for key, value in options.items()}
         return job.build(book, groups, {**cluster, "pipeline.jars": JAR.as_uri(), **own}).start("test")
 
@@ -104,7 +105,7 @@ def detect(start: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) 
     a subtask. The end of the files has the effect of a drain.
     """
 
-    def run(*shards: Iterable[bytes], **values: Mapping[str, str]) -> list[dict]:
+    def run(*shards: Iterable[bytes], **values: Mapping[str, Any]) -> list[dict]:
         events, alerts = tmp_path_factory.mktemp("events"), tmp_path_factory.mktemp("alerts")
         for number, lines in enumerate(shards):
             lead = [b"-"] * LEAD if len(shards) > 1 else []
@@ -112,13 +113,18 @@ def detect(start: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) 
         groups = {
             "source": {"files": events.as_uri()},
             "alerts": {"files": alerts.as_uri()},
-            "nobody": {str(number): nobody for number, nobody in enumerate(NOBODY)},
-            **{f"values.{name}": changes for name, changes in values.items()},
+            **property_groups(values),
         }
         start(groups, parallelism_default=str(len(shards))).getJobExecutionResult().get()
         return read_alerts(alerts)
 
     return run
+
+
+def property_groups(values: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Return the groups for these values and the ids that mean nobody."""
+    own = {f"values.{name}": {key: str(value) for key, value in each.items()} for name, each in values.items()}
+    return {"nobody": {str(number): nobody for number, nobody in enumerate(NOBODY)}, **own}
 
 
 def read_alerts(folder: Path) -> list[dict]:

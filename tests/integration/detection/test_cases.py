@@ -144,8 +144,7 @@ def found(detect: Detect) -> Callable[[str], list[dict]]:
 
     def run(job: str) -> list[dict]:
         if job not in results:
-            values = {name: {key: str(value) for key, value in own.items()} for name, own in JOBS[job].items()}
-            results[job] = detect((line for run in RUNS if run.job == job for line in run.lines), **values)
+            results[job] = detect((line for run in RUNS if run.job == job for line in run.lines), **JOBS[job])
         return results[job]
 
     return run
