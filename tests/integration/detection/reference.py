@@ -17,6 +17,7 @@ from shop import alert, level
 
 Values = Mapping[str, Mapping[str, float]]
 
+RULES = ("burst", "cart_hoarder", "product_flood", "scraper", "session_rotator", "site_surge")
 KINDS = ("view", "cart", "remove_from_cart", "purchase")  # in this order if they happen in one instant
 VIEW_ECHO_MS = 1_000
 ECHO_MS = 2_000

@@ -1,11 +1,13 @@
-"""The job: property groups become options and values; unknown ones are an error; all rules share one scan."""
+"""The job: property groups become settings and values; unknown ones are an error; all rules share one source."""
 
 import json
-import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from pyflink.table import TableEnvironment
+from conftest import read_alerts
+from shop import event, records
 
 from detector import job, rulebook
 
@@ -13,21 +15,27 @@ BOOK = rulebook.read()
 PLAIN = BOOK.plain()
 RULES = sorted(BOOK.rules)
 
-# As terraform/tests/detection.tftest.hcl finds them at the application.
+# As the application has them.
 GROUPS = {
-    "table.config": {"execution.buffer-timeout.interval": "20 ms"},
-    "table.alerts": {"aws.region": "us-east-1", "sink.flush-buffer.timeout": "200", "stream": "alert-stream"},
-    "table.unjudged": {"aws.region": "us-east-1", "sink.flush-buffer.timeout": "200", "stream": "alert-stream"},
-    "table.raw_events": {
-        "aws.region": "us-east-1",
-        "scan.shard.discovery.intervalmillis": "1000",
-        "scan.shard.getrecords.intervalmillis": "500",
-        "scan.stream.initpos": "TRIM_HORIZON",
-        "stream": "raw-stream",
-    },
+    "source": {"stream": "raw-stream", "aws.region": "us-east-1", "flink.stream.initpos": "TRIM_HORIZON"},
+    "alerts": {"stream": "alert-stream", "aws.region": "us-east-1"},
+    "unjudged": {"stream": "alert-stream", "aws.region": "us-east-1", "buffer_ms": "200"},
+    "nobody": {"0": "0", "1": "guest"},
     "values.burst": {"threshold": "8"},
     "values.source": {"max_ahead_s": "30"},
 }
+STATEFUL = ("activity", "product_activity", "site_activity", "levels", "tally")
+
+
+def private(java_object: Any, name: str) -> Any:
+    field = java_object.getClass().getDeclaredField(name)
+    field.setAccessible(True)
+    return field.get(java_object)
+
+
+def plan(built: Any) -> list[dict]:
+    """Return the nodes of the job's plan."""
+    return json.loads(private(built, "env").getExecutionPlan())["nodes"]
 
 
 def test_property_groups_are_read_as_managed_flink_writes_them(tmp_path: Path) -> None:
@@ -36,65 +44,78 @@ def test_property_groups_are_read_as_managed_flink_writes_them(tmp_path: Path) -
         json.dumps(
             [
                 {"PropertyGroupId": "values.burst", "PropertyMap": {"threshold": "5"}},
-                {"PropertyGroupId": "table.alerts", "PropertyMap": {"stream": "alerts"}},
+                {"PropertyGroupId": "alerts", "PropertyMap": {"stream": "alerts"}},
             ]
         )
     )
-    assert job.read_property_groups(file) == {
-        "values.burst": {"threshold": "5"},
-        "table.alerts": {"stream": "alerts"},
-    }
+    assert job.read_property_groups(file) == {"values.burst": {"threshold": "5"}, "alerts": {"stream": "alerts"}}
 
 
-def test_table_options_are_quoted() -> None:
-    options = {"stream": "it's", "aws.region": "eu-central-1"}
-    assert job.alter_table("t", options) == "alter table t set ('aws.region' = 'eu-central-1', 'stream' = 'it''s')"
-
-
-def test_a_group_for_no_rule_ends_the_job_before_it_runs(kinesis: TableEnvironment) -> None:
-    groups = GROUPS | {"values.brust": {"threshold": "8"}}
+def test_a_group_for_no_rule_ends_the_job_before_it_runs(jvm: Any) -> None:
     with pytest.raises(ValueError, match=r"^'brust' has no values that can be set; these have some: "):
-        job.create_tables(kinesis, PLAIN, groups)
-    assert kinesis.list_tables() == []
+        job.build(PLAIN, GROUPS | {"values.brust": {"threshold": "8"}}, {})
 
 
-def test_property_groups_reach_the_runtime_and_the_tables(kinesis: TableEnvironment) -> None:
-    own = {"table.exec.state.ttl": "2 h"}
-    job.create_tables(kinesis, PLAIN, {"table.config": own, "table.alerts": {"stream": "it's", "format": "raw"}})
-    expected = job.OPTIONS | own
-    assert {name: kinesis.get_config().get(name, "") for name in expected} == expected
-    assert sorted(kinesis.list_tables()) == ["alerts", "raw_events", "unjudged"]
-    ddl = {
-        table: kinesis.execute_sql(f"show create table {table}").collect().next()[0] for table in kinesis.list_tables()
+def test_an_invalid_value_ends_the_job_before_it_runs(jvm: Any) -> None:
+    with pytest.raises(ValueError, match=r"^burst\.threshold is 'many'; allowed: a whole number"):
+        job.build(PLAIN, GROUPS | {"values.burst": {"threshold": "many"}}, {})
+
+
+def test_property_groups_reach_the_job(start: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "events").mkdir()
+    looks = [event(at, product_id=str(at), user_id=user) for at in range(7) for user in ("7", "it's")]
+    (tmp_path / "events" / "shard").write_bytes(b"\n".join(records(looks)))
+    groups = {
+        "source": {"files": (tmp_path / "events").as_uri()},
+        "alerts": {"files": (tmp_path / "alerts").as_uri()},
+        "nobody": {"any key": "it's"},
+        "values.burst": {"threshold": "6"},
     }
-    assert all(
-        option in ddl["alerts"] for option in ("'connector' = 'kinesis'", "'stream' = 'it''s'", "'format' = 'raw'")
-    )
-    assert "'stream'" not in ddl["raw_events"]
+    start(groups, parallelism_default="1").getJobExecutionResult().get()
+    found = [(one["subject"], one["num_actions_per_watermark"]) for one in read_alerts(tmp_path / "alerts")]
+    assert found == [("session#a1b2", 7), ("user#7", 7)]
 
 
-def test_all_rules_are_one_job_with_one_scan_of_the_stream(kinesis: TableEnvironment) -> None:
-    job.create_tables(kinesis, PLAIN, GROUPS)
-    plan = job.rules(kinesis, PLAIN, GROUPS).explain().split("== Optimized Execution Plan ==")[1]
-    assert plan.count("TableSourceScan(") == 1
-    assert all(f"'{rule}'" in plan for rule in RULES)
-    assert plan.count("Sink(") == len(RULES) + 1  # and the tally of what they leave out
-
-
-def test_only_some_rules_come_without_the_tally(kinesis: TableEnvironment) -> None:
-    job.create_tables(kinesis, PLAIN, GROUPS)
-    plan = job.rules(kinesis, PLAIN, GROUPS, ["burst"]).explain().split("== Optimized Execution Plan ==")[1]
-    assert re.findall(r"Sink\(table=\[[\w.]*\.(\w+)\]", plan) == ["alerts"]
+def test_all_rules_are_one_job_with_one_source(jvm: Any) -> None:
+    nodes = plan(job.build(PLAIN, GROUPS, {}))
+    assert [node["type"] for node in nodes if node["pact"] == "Data Source"] == ["Source: source"]
+    names = [node["type"] for node in nodes]
+    assert all(names.count(name) == 1 for name in STATEFUL)
+    assert sum("alerts" in name and "Writer" in name for name in names) == 1
+    assert sum("unjudged" in name and "Writer" in name for name in names) == 1
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_rule_is_a_view_of_findings(kinesis: TableEnvironment, rule: str) -> None:
+def test_operators_with_state_are_there_whichever_rules_there_are(jvm: Any, rule: str) -> None:
+    own = {name: group for name, group in GROUPS.items() if not name.startswith("values.")}
+    others = {name: one for name, one in PLAIN.items() if name != rule}
+    for built in (job.build(PLAIN, own, {}, only=[rule]), job.build(others, own, {})):
+        names = [node["type"] for node in plan(built)]
+        assert all(names.count(name) == 1 for name in STATEFUL)
+
+
+def test_the_job_sets_no_option_of_flink(jvm: Any) -> None:
+    def options(configuration: Any) -> dict[str, str]:
+        # The planner of SQL notes some of its own.
+        return {name: value for name, value in dict(configuration.toMap()).items() if "table." not in name}
+
+    fresh = jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment.getExecutionEnvironment()
+    built = private(job.build(PLAIN, GROUPS, {}), "env")
+    assert options(built.getConfiguration()) == options(fresh.getConfiguration())
+    checkpoints = [env.getCheckpointConfig().toConfiguration() for env in (built, fresh)]
+    assert options(checkpoints[0]) == options(checkpoints[1])
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_is_a_view_of_findings(jvm: Any, rule: str) -> None:
     """The text of a rule does not show the types."""
-    job.create_tables(kinesis, PLAIN, GROUPS)
-    job.rules(kinesis, PLAIN, GROUPS)
-    columns = [row[:2] for row in kinesis.execute_sql(f"describe {rule}").collect()]
+    tables = private(job.build(PLAIN, GROUPS, {}), "tables")
+    schema = tables.sqlQuery(f"select * from {rule}").getResolvedSchema()
+    columns = [
+        (column.getName(), column.getDataType().getLogicalType().getTypeRoot().name()) for column in schema.getColumns()
+    ]
     assert [name for name, _ in columns] == [
         *("rule", "subject", "window_start_at", "window_end_at", "num_actions_per_watermark", "threshold")
     ]
-    types = [re.sub(r"\(.*\)| NOT NULL", "", type_) for _, type_ in columns]
-    assert types[2:] == ["TIMESTAMP", "TIMESTAMP", "BIGINT", "BIGINT"]
+    times, counts = ["TIMESTAMP_WITHOUT_TIME_ZONE"] * 2, ["BIGINT"] * 2
+    assert [type_ for _, type_ in columns][2:] == [*times, *counts]

@@ -6,13 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from pyflink.table import EnvironmentSettings, TableEnvironment
+from conftest import property_groups
 from shop import event, record, records
-
-from detector import job as detector_job
-from detector import rulebook
 
 TIMEOUT_S = 60
 
@@ -20,7 +18,7 @@ Tally = Callable[..., list[dict]]
 
 
 @pytest.fixture
-def tally(cluster: dict[str, str], tmp_path: Path) -> Tally:
+def tally(start: Callable[..., Any], tmp_path: Path) -> Tally:
     """Return a function that runs the deployed job over a shard that does not end: only then do the clock's steps end.
 
     `tally(expected number of events, lines, source={value: number}, …)` returns the tallies, with steps of a second.
@@ -29,49 +27,29 @@ def tally(cluster: dict[str, str], tmp_path: Path) -> Tally:
     def run(expected: int, lines: Iterable[bytes], **values: dict[str, str]) -> list[dict]:
         (tmp_path / "events").mkdir()
         (tmp_path / "events" / "shard").write_bytes(b"".join(line + b"\n" for line in lines))
-        files = {"connector": "filesystem", "path": (tmp_path / "events").as_uri(), "source.monitor-interval": "1 s"}
         groups = {
-            "table.raw_events": files,
-            "table.alerts": {"connector": "filesystem", "path": (tmp_path / "alerts").as_uri()},
-            # So that tallies can be read soon after they are written.
-            "table.unjudged": {
-                "connector": "filesystem",
-                "path": (tmp_path / "unjudged").as_uri(),
-                "sink.rolling-policy.rollover-interval": "200 ms",
-                "sink.rolling-policy.check-interval": "200 ms",
-            },
-            "values.unjudged": {"step_s": "1"},
-            **{f"values.{name}": changes for name, changes in values.items()},
+            "source": {"files": (tmp_path / "events").as_uri(), "watch_ms": "200"},
+            "unjudged": {"files": (tmp_path / "unjudged").as_uri()},
+            **property_groups({"unjudged": {"step_s": 1}, **values}),
         }
-        env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
-        for option, value in cluster.items():
-            env.get_config().set(option, value)
-        env.get_config().set("parallelism.default", "1")
-        env.get_config().set("pipeline.auto-watermark-interval", "0 ms")
-        env.get_config().set("execution.checkpointing.interval", "300 ms")
-        book = rulebook.read().plain()
-        detector_job.create_tables(env, book, groups)
-        env.execute_sql("alter table raw_events reset ('scan.shard-assigner')")
-        job = detector_job.rules(env, book, groups).execute().get_job_client()
+        # A file is written with each checkpoint.
+        job = start(groups, parallelism_default="1", execution_checkpointing_interval="300 ms")
         try:
             deadline = time.monotonic() + TIMEOUT_S
             while sum(one["event_count"] for one in written(tmp_path / "unjudged")) < expected:
                 assert time.monotonic() < deadline, f"of {expected} there are {written(tmp_path / 'unjudged')}"
                 time.sleep(0.3)
+            time.sleep(1.5)  # for more than there should be
         finally:
-            job.cancel().result()
+            job.cancel().get()
         return written(tmp_path / "unjudged")
 
     return run
 
 
 def written(folder: Path) -> list[dict]:
-    """Return the tallies so far. The file connector makes the partition key the name of a folder."""
-    return [
-        {"reason": file.parent.name.removeprefix("reason="), **json.loads(line)}
-        for file in folder.glob("*/part-*")
-        for line in file.read_bytes().splitlines()
-    ]
+    """Return the tallies so far."""
+    return [json.loads(line) for file in folder.glob("*/part-*") for line in file.read_bytes().splitlines()]
 
 
 def by_reason(tallies: Iterable[dict]) -> dict[str, int]:
@@ -83,29 +61,52 @@ def by_reason(tallies: Iterable[dict]) -> dict[str, int]:
 
 def test_each_reason_is_counted_and_judged_events_are_not(tally: Tally) -> None:
     before_1970 = [f"{at}.000Z" for at in ("1969-12-31T23:59:59", "1970-01-01T00:00:00", "0001-01-01T00:00:00")]
-    odd_times = [None, "", "soon", 7, *before_1970]
     lines = [
-        record(event(0)),  # before the first watermark nothing is late
-        *records(event(0, product_id=product) for product in range(50)),
-        *(record(event(1, txn_timestamp=at)) for at in odd_times),
+        *records(event(0, product_id=str(product)) for product in range(50)),
+        *(record(event(1, txn_timestamp=at)) for at in before_1970),
         *(record(event(1, txn_timestamp=f"{year}-01-01T00:00:00.000Z")) for year in (2999, 9999)),
-        record(event(1, user_id=None)),
-        record(event(1, user_id="x")),
+        *(record(event(1, txn_timestamp=at)) for at in ("soon", "2019-10-01T00:00:01", "2019-02-30T00:00:00Z")),
+        record(event(1, txn_timestamp=7)),
+        *(record(event(1, event_time=at)) for at in (None, "")),
+        record(event(1, user_id="x" * 129)),
+        record(event(1, price=-1)),
+        record(event(1, brand="a\x00")),
+        *(record(event(1, event_type=kind)) for kind in ("search", "refund", "?")),
+        *(b"{", b"oops", b"[]", b"", b"\xff"),
+        # Judged, but by the rules about products and the site only.
+        *(record(event(1, user_id=user, user_session=None)) for user in (None, "", "0", "guest")),
+        record(event(1, user_id="guest")),  # the session acts
         record(event(10)),
-        record(event(7)),  # the watermark itself
+        *(record(event(7.999, user_id=user)) for user in ("7", "8")),  # 2.001 s behind
         record(event(8)),
-        *(record(event(-at, user_id=user)) for at in (0, 86_400) for user in (7, 8)),
-        b"{",  # never becomes a row: the curate job counts it
-        record(event(5, user_id=None, txn_timestamp=None)),  # one reason each
-        record(event(2, user_id=None)),
+        record(event(-86_400)),
+        record(event(1, user_id=None)),
     ]
     begun_at = datetime.now(UTC)
-    tallies = tally(len(odd_times) + 2 + 2 + 5 + 1 + 1, lines)
-    assert by_reason(tallies) == {"undated": len(odd_times) + 1, "ahead": 2, "no_user": 3, "late": 5}
+    expected = {
+        **{"undated": 3, "ahead": 2, "bad_time:txn_timestamp": 3, "wrong_type:txn_timestamp": 1},
+        **{"missing:event_time": 2, "too_long:user_id": 1, "negative_price": 1, "control_character:brand": 1},
+        **{"other_type": 3, "not_json": 4, "not_utf8": 1, "no_actor": 4, "late": 4},
+    }
+    tallies = tally(sum(expected.values()), lines)
+    assert by_reason(tallies) == expected
     for one in tallies:
         assert list(one) == ["reason", "counted_at", "event_count"]
         assert one["counted_at"].endswith(".000Z")
+        # A step that has just ended may be a moment ahead of this clock's reading.
         assert begun_at <= datetime.fromisoformat(one["counted_at"]) <= datetime.now(UTC)
+
+
+def test_late_is_not_what_was_judged_before(tally: Tally) -> None:
+    known = [event(0, product_id="1"), event(0, product_id="2", event_id="e"), event(0, user_id=None)]
+    lines = [
+        *records(known),
+        record(event(30, user_id="8")),
+        *records([*known, known[1] | {"price": 7}]),
+        record(known[0] | {"price": 7}),  # without an id other bytes are another event
+        record(event(0.001, product_id="2", event_id="e")),  # and so is another time
+    ]
+    assert by_reason(tally(2, lines)) == {"late": 2}
 
 
 def test_how_far_ahead_is_a_value(tally: Tally) -> None:

@@ -85,7 +85,8 @@ public final class Contract implements Serializable {
     private static final int MAX_EXPONENT_DIGITS = 3;
     private static final BigDecimal PRICE_LIMIT = BigDecimal.TEN.pow(10);
     private static final int MAX_PLAIN_PRICE = 13; // 9999999999.99
-    private static final JsonFactory JSON = new JsonFactory();
+    // Without Jackson's table of names: it throws where many names of a record have the same hash.
+    private static final JsonFactory JSON = new JsonFactory().disable(JsonFactory.Feature.CANONICALIZE_FIELD_NAMES);
 
     private final Set<String> nobody;
     private final long maxAheadMs;

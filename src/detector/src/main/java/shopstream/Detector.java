@@ -31,7 +31,6 @@ import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
 import org.apache.flink.streaming.api.functions.windowing.ProcessWindowFunction;
 import org.apache.flink.streaming.api.windowing.assigners.TumblingProcessingTimeWindows;
 import org.apache.flink.streaming.api.windowing.windows.TimeWindow;
-import org.apache.flink.streaming.connectors.kinesis.FlinkKinesisConsumer;
 import org.apache.flink.streaming.connectors.kinesis.config.ConsumerConfigConstants;
 import org.apache.flink.table.api.Schema;
 import org.apache.flink.table.api.bridge.java.StreamTableEnvironment;
@@ -178,9 +177,7 @@ public final class Detector {
         }
         Properties properties = properties(own, "stream");
         properties.setProperty(ConsumerConfigConstants.SHARD_IDLE_INTERVAL_MILLIS, String.valueOf(IDLE.toMillis()));
-        FlinkKinesisConsumer<Batch> stream =
-                new FlinkKinesisConsumer<>(own.get("stream"), new Records(contract), properties);
-        stream.setPeriodicWatermarkAssigner(new Records.Watermarks());
+        Records.Source stream = new Records.Source(own.get("stream"), new Records(contract), properties);
         return env.addSource(stream, "source", TypeInformation.of(Batch.class)).uid("source");
     }
 
