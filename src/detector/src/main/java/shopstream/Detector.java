@@ -56,7 +56,7 @@ public final class Detector {
     static final long DELAY_MS = 2_000;
 
     /** A shard without events for so long does not hold back the others. */
-    private static final Duration IDLE = Duration.ofSeconds(5);
+    static final Duration IDLE = Duration.ofSeconds(5);
 
     private final StreamExecutionEnvironment env;
     private final StreamTableEnvironment tables;

@@ -3,9 +3,11 @@ package shopstream;
 import java.util.Properties;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.streaming.api.functions.AssignerWithPeriodicWatermarks;
+import org.apache.flink.streaming.api.functions.source.SourceFunction.SourceContext;
 import org.apache.flink.streaming.api.watermark.Watermark;
 import org.apache.flink.streaming.connectors.kinesis.FlinkKinesisConsumer;
 import org.apache.flink.streaming.connectors.kinesis.serialization.KinesisDeserializationSchema;
+import org.apache.flink.streaming.connectors.kinesis.util.UniformShardAssigner;
 
 /** Records of stream 1. The connector keeps a watermark for each shard, with a copy of {@link Watermarks}. */
 final class Records implements KinesisDeserializationSchema<Batch> {
@@ -37,14 +39,65 @@ final class Records implements KinesisDeserializationSchema<Batch> {
         Source(String stream, Records records, Properties properties) {
             super(stream, records, properties);
             setPeriodicWatermarkAssigner(new Watermarks());
+            // By the middle of their hash keys. By default some subtasks get two of as many shards, others none.
+            setShardAssigner(new UniformShardAssigner());
         }
 
         @Override
         public void run(SourceContext<Batch> context) throws Exception {
-            super.run(context);
-            // A source whose shards are idle counts as idle, and Flink drops the watermark that it sends for an idle source
-            // when a job is drained: what happened last would never be judged. This one says nothing, but wakes it.
-            context.emitWatermark(new Watermark(Long.MIN_VALUE));
+            super.run(new Patient(context));
+        }
+    }
+
+    /**
+     * Passes on what the source sends, but for two things.
+     *
+     * <p>It keeps back the first watermarks. The connector leaves a shard out of the watermark until it has read a record of
+     * it. With a backlog, a subtask's other shards would make its first records late.
+     *
+     * <p>And it wakes an idle source before it ends. A source whose shards are idle counts as idle, and Flink drops the
+     * watermark that it sends for an idle source when a job is drained: what happened last would never be judged.
+     */
+    private static final class Patient implements SourceContext<Batch> {
+
+        private final SourceContext<Batch> context;
+        private final long startedAt = System.nanoTime();
+
+        Patient(SourceContext<Batch> context) {
+            this.context = context;
+        }
+
+        @Override
+        public void close() {
+            context.emitWatermark(new Watermark(Long.MIN_VALUE)); // which says nothing
+            context.close();
+        }
+
+        @Override
+        public void collect(Batch batch) {
+            context.collect(batch);
+        }
+
+        @Override
+        public void collectWithTimestamp(Batch batch, long timestamp) {
+            context.collectWithTimestamp(batch, timestamp);
+        }
+
+        @Override
+        public void emitWatermark(Watermark watermark) {
+            if (System.nanoTime() - startedAt > Detector.IDLE.toNanos()) {
+                context.emitWatermark(watermark);
+            }
+        }
+
+        @Override
+        public void markAsTemporarilyIdle() {
+            context.markAsTemporarilyIdle();
+        }
+
+        @Override
+        public Object getCheckpointLock() {
+            return context.getCheckpointLock();
         }
     }
 
