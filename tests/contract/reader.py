@@ -134,10 +134,16 @@ def sql(path: str) -> str:
     return " ".join(re.sub(r"--.*", "", text).split())
 
 
-def physical_columns(create_table: str) -> list[tuple[str, str]]:
-    """Return (name, type as written) of each column that a record fills, without computed columns and watermark."""
-    columns = (part.split(" ", 1) for part in split_list(create_table.partition("(")[2]))
-    return [(name, type_) for name, type_ in columns if name != "watermark" and not type_.startswith("as ")]
+def written(message: str) -> str:
+    """Return the Java method that makes an `alert` or a `tally`, with single spaces as white space."""
+    text = (ROOT / "src/detector/src/main/java/shopstream/Message.java").read_text()
+    method = text[text.index(f"static Message {message}(") :]
+    return " ".join(method[: method.index("\n    }\n")].split())
+
+
+def json_fields(java: str) -> list[str]:
+    """Return the names of the JSON fields that a Java method writes, in its order."""
+    return re.findall(r'\\"(\w+)\\":', java)
 
 
 def selected_columns(statement: str) -> dict[str, str]:

@@ -1,11 +1,11 @@
-"""contracts/alert.json is what every rule writes, the sink declares and the alert function reads."""
+"""contracts/alert.json is what every rule gives, the detector writes and the alert function reads."""
 
 import json
 import re
 from dataclasses import MISSING, asdict, fields
 
 import pytest
-from reader import ROOT, conforms, contract, golden, physical_columns, selected_columns, sql
+from reader import ROOT, conforms, contract, golden, json_fields, selected_columns, sql, written
 
 from detector import rulebook
 from detector.values import fill_in
@@ -27,7 +27,6 @@ WRONG = [
 ]
 WRONG_CONTROL = ["user#5413\n", "session#a\x00b", "product#\x7f"]
 
-FLINK_TYPES = {"string": "string", "bigint": "bigint"}
 PYTHON_TYPES = {"string": str, "bigint": int}
 
 
@@ -100,25 +99,19 @@ class TestAlertFunction:
 
 
 class TestDetector:
-    def test_sink_table_has_the_contracts_columns(self) -> None:
-        assert physical_columns(sql("sink.sql")) == [
-            (field["name"], FLINK_TYPES[field["type"]] + ("" if field["nullable"] else " not null")) for field in FIELDS
-        ]
+    JAVA = written("alert")
+
+    def test_writes_the_contracts_fields_in_order(self) -> None:
+        assert json_fields(self.JAVA) == NAMES
 
     def test_alerts_are_partitioned_as_the_contract_says(self) -> None:
         (key,) = (field["name"] for field in FIELDS if "partition key" in field["meaning"])
-        assert f") partitioned by ({key}) with (" in sql("sink.sql")
+        assert self.JAVA.endswith(f"return new Message({key}, json);")
 
-    def test_alerts_fill_the_columns_in_their_order(self) -> None:
-        # `insert into` goes by position: two numbers that change places fail nowhere else.
-        assert sql("alerts.sql").startswith("insert into alerts ")
-        assert list(selected_columns(sql("alerts.sql"))) == NAMES
-
-    def test_alert_id_is_made_of_the_columns_that_the_contract_names(self) -> None:
+    def test_alert_id_is_made_of_the_fields_that_the_contract_names(self) -> None:
         (unit,) = (field["unit"] for field in FIELDS if field["name"] == "alert_id")
-        columns = selected_columns(sql("alerts.sql"))
-        parts = ", ".join(columns[name] for name in unit.split(":"))
-        assert columns["alert_id"].replace("( ", "(").replace(" )", ")") == f"concat_ws(':', {parts})"
+        assert unit == "rule:subject:window_end_at"
+        assert 'quoted(rule + ":" + subject + ":" + endAt)' in self.JAVA
 
 
 class TestRules:
@@ -141,8 +134,16 @@ class TestRules:
     def test_rule_says_its_own_name_and_kind_of_subject(self, rule: str) -> None:
         columns = selected_columns(sql(f"rules/{rule}/rule.sql"))
         assert columns["rule"] == f"'{rule}'"
-        kind = BOOK.rules[rule].description.subject
-        assert columns["subject"] == ("'site'" if kind == "site" else f"concat('{kind}#', cast({kind}_id as string))")
+        view = {"actor": "activity", "product": "product_activity", "site": "site_activity"}
+        assert columns["subject"] == "subject"
+        assert f" from {view[BOOK.rules[rule].description.subject]} where " in sql(f"rules/{rule}/rule.sql")
+
+    @pytest.mark.parametrize("rule", RULES)
+    def test_rule_reads_the_windows_of_its_own_length(self, rule: str) -> None:
+        # The views have the windows of all rules.
+        assert "where window_s = ${window_s} and " in sql(f"rules/{rule}/rule.sql")
+        if "baseline_s" in BOOK.rules[rule].parameters:
+            assert " and baseline_s = ${baseline_s} and " in sql(f"rules/{rule}/rule.sql")
 
     @pytest.mark.parametrize("rule", RULES)
     def test_threshold_and_window_are_whole_numbers(self, rule: str) -> None:

@@ -7,7 +7,7 @@ import re
 from decimal import Decimal
 
 import pytest
-from reader import ROOT, contract, golden, physical_columns, reason, sql
+from reader import ROOT, contract, golden, reason
 
 from simulator.traffic import event as simulator
 from simulator.traffic.event import Event, MalformedRow, encode, event_key, parse
@@ -18,9 +18,7 @@ NAMES = [field["name"] for field in FIELDS]
 GOOD = golden("event_good")
 BAD = golden("event_bad")
 
-# A contract's type in Flink's words: only the event time becomes an instant.
-FLINK_TYPES = {"string": "string", "bigint": "bigint", "decimal(12,2)": "decimal(12, 2)"}
-FLINK_TYPES_BY_NAME = {"txn_timestamp": "timestamp_ltz(3)"}
+TIME = "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'"
 
 every_good = pytest.mark.parametrize("line", GOOD, ids=lambda line: line["name"])
 every_bad = pytest.mark.parametrize("line", BAD, ids=lambda line: line["reason"])
@@ -148,16 +146,25 @@ class TestSimulator:
 
 
 class TestDetector:
-    def test_source_table_has_the_contracts_columns(self) -> None:
-        # No column is `not null`: an invalid record must not end the job. The curate job quarantines it, with a reason.
-        wanted = [
-            (field["name"], FLINK_TYPES_BY_NAME.get(field["name"], FLINK_TYPES[field["type"]])) for field in FIELDS
-        ]
-        assert physical_columns(sql("source.sql")) == wanted
+    JAVA = (ROOT / "src/detector/src/main/java/shopstream/Contract.java").read_text()
 
-    def test_times_of_the_contracts_unit_are_read(self) -> None:
-        # With Flink's default, a time with T and Z is null, and the detector finds nothing.
-        assert "'json.timestamp-format.standard' = 'ISO-8601'" in sql("source.sql")
+    def test_fields_are_the_contracts(self) -> None:
+        listed = re.findall(r'^ +[A-Z_]+\("(\w+)", Kind\.(\w+), (true|false)\)[,;]$', self.JAVA, re.MULTILINE)
+        kinds = {"decimal(12,2)": "PRICE", "bigint": "QUANTITY", "string": "TEXT"}
+
+        def kind(field: dict) -> str:
+            if field["name"] == "event_type":
+                return "TYPE"
+            return {TIME: "TIME", "id": "ID"}.get(field["unit"], kinds[field["type"]])
+
+        assert listed == [(field["name"], kind(field), "false" if field["nullable"] else "true") for field in FIELDS]
+
+    def test_kinds_of_events_are_the_contracts(self) -> None:
+        (unit,) = (field["unit"] for field in FIELDS if field["name"] == "event_type")
+        assert re.findall(r'case "(\w+)":', self.JAVA) == unit.partition(", ")[0].split(" | ")
+
+    def test_bad_records_have_reasons_that_the_detector_knows(self) -> None:
+        assert all(f'"{line["reason"].partition(":")[0]}"' in self.JAVA for line in BAD)
 
 
 class TestRawTable:

@@ -1,11 +1,11 @@
-"""The detector writes, its sink declares and the alert function reads what contracts/unjudged.json says."""
+"""The detector writes and the alert function reads what contracts/unjudged.json says."""
 
 import json
 import re
 from dataclasses import MISSING, asdict, fields
 
 import pytest
-from reader import conforms, contract, golden, physical_columns, selected_columns, sql
+from reader import conforms, contract, golden, json_fields, written
 
 from lambda_alert.alert import parse as parse_alert
 from lambda_alert.tally import MalformedTally, Tally, parse
@@ -87,18 +87,11 @@ class TestAlertFunction:
 
 
 class TestDetector:
-    def test_sink_table_has_the_contracts_columns(self) -> None:
-        assert physical_columns(sql("sink_unjudged.sql")) == [
-            (field["name"], field["type"] + ("" if field["nullable"] else " not null")) for field in FIELDS
-        ]
+    JAVA = written("tally")
+
+    def test_writes_the_contracts_fields_in_order(self) -> None:
+        assert json_fields(self.JAVA) == NAMES
 
     def test_tallies_are_partitioned_as_the_contract_says(self) -> None:
         (key,) = (field["name"] for field in FIELDS if "partition key" in field["meaning"])
-        assert f") partitioned by ({key}) with (" in sql("sink_unjudged.sql")
-
-    def test_tallies_fill_the_columns_in_their_order(self) -> None:
-        assert sql("unjudged.sql").startswith("insert into unjudged ")
-        assert list(selected_columns(sql("unjudged.sql"))) == NAMES
-
-    def test_reasons_are_the_contracts(self) -> None:
-        assert set(re.findall(r"(?:then|else) '(\w+)'", sql("unjudged.sql"))) == REASONS
+        assert self.JAVA.endswith(f"return new Message({key}, json);")
