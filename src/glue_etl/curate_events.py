@@ -234,12 +234,14 @@ def run(
     bad, rows = lines.where("reason is not null"), events(lines, has_odd_rows)
     # Without an id of the producer, equal keys are equal events. Without other fields, they are also equal rows.
     if own_ids or extended_rows:
-        judged = judge_repeats(spark, curated, rows.persist(), settings).persist()
+        # Checkpoints, as Spark writes the plan of each cache into those of all that use it, several times.
+        judged = judge_repeats(spark, curated, rows.localCheckpoint(), settings).localCheckpoint()
         others = judged.where("not is_same").select("event_key", "content").distinct()
         if other_rows := others.count():
             log(f"{other_rows} different events repeat an event_id")
             repeats = repeated_ids(validate(raw, settings, keeps_records=True), others, has_odd_rows, settings)
-            bad, bad_rows = bad.select(*repeats.columns).unionByName(repeats), bad_rows + other_rows
+            bad = bad.select(*repeats.columns).unionByName(repeats.localCheckpoint())
+            bad_rows += other_rows
         rows = judged.where("is_same and rank = 1").select(*rows.columns)
 
     quarantined_rows = bad_repeats = curated_rows = event_repeats = 0
@@ -670,7 +672,8 @@ def judge_repeats(spark: SparkSession, curated: str, rows: DataFrame, settings: 
 
 def repeated_ids(lines: DataFrame, others: DataFrame, has_odd_rows: bool, settings: Settings) -> DataFrame:
     """Return the lines with `reason`, `record_id`, `record`, `object` whose event is one of the `others`."""
-    good = lines.where("reason is null and event_id is not null")
+    # Without the cache, Spark would move the condition into `validate`, and write out each reason in full to do so.
+    good = lines.persist().where("reason is null and event_id is not null")
     return (
         normalised_lines(good, has_odd_rows)
         .withColumn("content", content(settings))

