@@ -1,7 +1,7 @@
 """The detector is killed, and shards are merged and split while aggregates are sent: nothing is lost.
 
-The stream then has another number of shards than the detector has subtasks. The tests share a stack, so each counts what
-it adds.
+The stream then has another number of shards than the detector has subtasks. The tests share a stack, so each counts
+what it adds.
 """
 
 import csv
