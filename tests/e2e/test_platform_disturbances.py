@@ -65,30 +65,6 @@ def open_shards(stack: Stack) -> list[dict]:
     return sorted(shards, key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))
 
 
-# An option that Managed Flink refuses.
-FORBIDDEN = """
-from pyflink.common import Configuration
-from pyflink.datastream import StreamExecutionEnvironment
-
-options = Configuration()
-options.set_string("state.backend.rocksdb.use-bloom-filter", "true")
-env = StreamExecutionEnvironment.get_execution_environment(options)
-env.from_collection([1]).print()
-env.execute("forbidden")
-"""
-
-
-def test_a_job_whose_code_sets_a_forbidden_option_is_refused(stack: Stack, tmp_path: Path) -> None:
-    program = tmp_path / "forbidden.py"
-    program.write_text(FORBIDDEN)
-    jar = stack.directory / "flink" / "app" / "lib" / "pyflink-dependencies.jar"
-    with pytest.raises(RuntimeError, match="did not start"):
-        flink.run(stack, "a job that sets an option", program, jar, flink.properties_file(stack), 1, 60_000)
-    log = (stack.directory / "log" / "flink-run.log").read_text()
-    assert "MutatedConfigurationException" in log and "use-bloom-filter" in log
-    assert flink.running_job(stack)  # the detector passed the same gate
-
-
 def test_a_detector_that_is_killed_goes_on_at_its_checkpoint(stack: Stack, tmp_path: Path) -> None:
     outputs = stack.outputs()
     job = flink.running_job(stack)
@@ -196,3 +172,27 @@ def test_a_dead_detector_is_noticed(stack: Stack) -> None:
     wait_for(lambda: flink.running_job(stack) is None, "the detector to be cancelled", timeout_s=30)
     with pytest.raises(RuntimeError, match=r"the detector does not run: see .*flink-jobmanager.log"):
         steps.drain(stack)
+
+
+# An option that Managed Flink refuses.
+FORBIDDEN = """
+from pyflink.common import Configuration
+from pyflink.datastream import StreamExecutionEnvironment
+
+options = Configuration()
+options.set_string("state.backend.rocksdb.use-bloom-filter", "true")
+env = StreamExecutionEnvironment.get_execution_environment(options)
+env.from_collection([1]).print()
+env.execute("forbidden")
+"""
+
+
+def test_a_job_whose_code_sets_a_forbidden_option_is_refused(stack: Stack, tmp_path: Path) -> None:
+    """The detectors above have passed the same gate. Now that none runs, slots are free."""
+    program = tmp_path / "forbidden.py"
+    program.write_text(FORBIDDEN)
+    jar = stack.directory / "flink" / "app" / "lib" / "pyflink-dependencies.jar"
+    with pytest.raises(RuntimeError, match="did not start"):
+        flink.run(stack, "a job that sets an option", program, jar, flink.properties_file(stack), 1, 60_000)
+    log = (stack.directory / "log" / "flink-run.log").read_text()
+    assert "MutatedConfigurationException" in log and "use-bloom-filter" in log
