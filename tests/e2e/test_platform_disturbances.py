@@ -176,14 +176,12 @@ def test_a_dead_detector_is_noticed(stack: Stack) -> None:
 
 # An option that Managed Flink refuses.
 FORBIDDEN = """
-from pyflink.common import Configuration
-from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.table import EnvironmentSettings, TableEnvironment
 
-options = Configuration()
-options.set_string("state.backend.rocksdb.use-bloom-filter", "true")
-env = StreamExecutionEnvironment.get_execution_environment(options)
-env.from_collection([1]).print()
-env.execute("forbidden")
+env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
+env.get_config().set("state.backend.rocksdb.use-bloom-filter", "true")
+env.execute_sql("create table nowhere (n int) with ('connector' = 'blackhole')")
+env.execute_sql("insert into nowhere values (1)")
 """
 
 
