@@ -8,7 +8,7 @@ from (
     event_at,
     count(*) over (
       partition by subject order by event_at
-      range between interval '${window_before}' second(4, 3) preceding and current row
+      range between interval '${window_before}' second(3, 3) preceding and current row
     ) as action_count
   from actions
 )
