@@ -78,8 +78,9 @@ def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 def test_a_wrong_header_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "other.csv"
     file.write_text("a,b\n1,2\n")
-    expected = f"error: {file}: the header is 'a,b'; the only header allowed is '{','.join(COLUMNS)}'"
-    assert refusal(file) == expected
+    line = refusal(file)
+    assert line.startswith(f"error: {file}: the header is 'a,b': 'a' is no field; a header names each column once")
+    assert ",".join(COLUMNS) in line
 
 
 def test_a_taken_port_is_refused(tmp_path: Path) -> None:
