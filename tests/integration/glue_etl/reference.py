@@ -31,7 +31,7 @@ def reason(line: bytes, arrived_by: datetime = datetime.max, max_ahead_s: int = 
     except ValueError:
         return "not_json"
     try:
-        str(pairs).encode()
+        json.dumps(pairs, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError:
         return "not_utf8"
     if not isinstance(pairs, Pairs):
