@@ -51,6 +51,7 @@ references: ["https://owasp.org/www-project-automated-threats-to-web-application
 attack: A program takes product after product out of its cart.
 """,
     f"{RULE}/cases.yaml": """\
+elsewhere: ignored
 cases:
   - name: as many as the threshold
     events: [{at: 0, count: 4, every: 2, event_type: remove_from_cart, product_id: {from: 0}}]

@@ -56,7 +56,10 @@ public final class Detector {
     static final long DELAY_MS = 2_000;
 
     /** A shard without events for so long does not hold back the others. */
-    static final Duration IDLE = Duration.ofSeconds(5);
+    static final Duration IDLE = Duration.ofSeconds(10);
+
+    /** So long a subtask may take until it has read its first record. */
+    static final Duration START = Duration.ofSeconds(30);
 
     private final StreamExecutionEnvironment env;
     private final StreamTableEnvironment tables;

@@ -1,5 +1,6 @@
 package shopstream;
 
+import java.time.Duration;
 import java.util.Properties;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.streaming.api.functions.AssignerWithPeriodicWatermarks;
@@ -50,10 +51,13 @@ final class Records implements KinesisDeserializationSchema<Batch> {
     }
 
     /**
-     * Passes on what the source sends, but for two things.
+     * Passes on what the source sends, but for three things.
      *
      * <p>It keeps back the first watermarks. The connector leaves a shard out of the watermark until it has read a record of
      * it. With a backlog, a subtask's other shards would make its first records late.
+     *
+     * <p>It does not let a source that has just started count as idle before it has read anything: the records of other
+     * subtasks would make its first ones late.
      *
      * <p>And it wakes an idle source before it ends. A source whose shards are idle counts as idle, and Flink drops the
      * watermark that it sends for an idle source when a job is drained: what happened last would never be judged.
@@ -62,6 +66,7 @@ final class Records implements KinesisDeserializationSchema<Batch> {
 
         private final SourceContext<Batch> context;
         private final long startedAt = System.nanoTime();
+        private boolean hasRead;
 
         Patient(SourceContext<Batch> context) {
             this.context = context;
@@ -75,24 +80,32 @@ final class Records implements KinesisDeserializationSchema<Batch> {
 
         @Override
         public void collect(Batch batch) {
+            hasRead = true;
             context.collect(batch);
         }
 
         @Override
         public void collectWithTimestamp(Batch batch, long timestamp) {
+            hasRead = true;
             context.collectWithTimestamp(batch, timestamp);
         }
 
         @Override
         public void emitWatermark(Watermark watermark) {
-            if (System.nanoTime() - startedAt > Detector.IDLE.toNanos()) {
+            if (runsFor(Detector.IDLE)) {
                 context.emitWatermark(watermark);
             }
         }
 
         @Override
         public void markAsTemporarilyIdle() {
-            context.markAsTemporarilyIdle();
+            if (hasRead || runsFor(Detector.START)) {
+                context.markAsTemporarilyIdle(); // the connector asks again and again
+            }
+        }
+
+        private boolean runsFor(Duration time) {
+            return System.nanoTime() - startedAt > time.toNanos();
         }
 
         @Override
