@@ -4,6 +4,7 @@ import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.apache.flink.api.common.state.ListState;
 import org.apache.flink.api.common.state.ListStateDescriptor;
 import org.apache.flink.api.common.state.ValueState;
@@ -16,7 +17,6 @@ import org.apache.flink.streaming.api.functions.KeyedProcessFunction;
 import org.apache.flink.table.data.GenericRowData;
 import org.apache.flink.table.data.RowData;
 import org.apache.flink.table.data.StringData;
-import org.apache.flink.table.data.TimestampData;
 import org.apache.flink.util.Collector;
 import org.apache.flink.util.OutputTag;
 
@@ -60,12 +60,8 @@ public final class ActorActivity extends KeyedProcessFunction<String, Event, Row
 
     public ActorActivity(int[] windowsS) {
         this.windowsS = windowsS;
-        long longest = 1;
-        for (int windowS : windowsS) {
-            longest = Math.max(longest, windowS);
-        }
         // What is known of an actor must reach back to the first of an event's echoes, however short the windows are.
-        longestMs = Math.max(longest * 1000, History.ECHO_MS);
+        longestMs = Math.max(IntStream.of(windowsS).max().orElse(0) * 1000L, History.ECHO_MS);
     }
 
     @Override
@@ -171,14 +167,9 @@ public final class ActorActivity extends KeyedProcessFunction<String, Event, Row
             return;
         }
         StringData subject = StringData.fromString(context.getCurrentKey());
-        TimestampData end = TimestampData.fromEpochMillis(at);
         for (int windowS : windowsS) {
             entries.count(windowS * 1000L, counts);
-            GenericRowData row = new GenericRowData(Views.ACTIVITY.getFieldCount());
-            row.setField(0, subject);
-            row.setField(1, TimestampData.fromEpochMillis(at - windowS * 1000L));
-            row.setField(2, end);
-            row.setField(3, windowS);
+            GenericRowData row = Views.row(Views.ACTIVITY, subject, at, windowS);
             row.setField(4, counts.actions);
             row.setField(5, counts.products);
             row.setField(6, counts.sessions);

@@ -7,6 +7,7 @@ import java.math.RoundingMode;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.Locale;
@@ -201,8 +202,8 @@ public final class Contract implements Serializable {
 
     /** Fills `values` and `faults`. Returns whether the line is one JSON object and nothing else. */
     private boolean parse(String line) throws IOException {
-        java.util.Arrays.fill(values, null);
-        java.util.Arrays.fill(faults, null);
+        Arrays.fill(values, null);
+        Arrays.fill(faults, null);
         int seen = 0;
         try (JsonParser json = JSON.createParser(line)) {
             if (json.nextToken() != JsonToken.START_OBJECT) {

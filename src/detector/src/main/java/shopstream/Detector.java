@@ -1,13 +1,12 @@
 package shopstream;
 
+import java.nio.charset.StandardCharsets;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
-import java.util.Set;
 import org.apache.flink.api.common.eventtime.Watermark;
 import org.apache.flink.api.common.eventtime.WatermarkGenerator;
 import org.apache.flink.api.common.eventtime.WatermarkOutput;
@@ -85,11 +84,12 @@ public final class Detector {
      *
      * @param nobody user ids that mean nobody
      * @param maxAheadS how far ahead of its arrival an event's time may be
-     * @param actorsS lengths of the windows over what an actor does
-     * @param productsS lengths of the windows over who acts on a product
+     * @param actorsS lengths of the windows over what an actor does, each once
+     * @param productsS lengths of the windows over who acts on a product, each once
      * @param siteS window and baseline, in turns, over what all do
      */
-    public void read(List<String> nobody, long maxAheadS, List<Integer> actorsS, List<Integer> productsS, List<Integer> siteS) {
+    public void read(
+            List<String> nobody, long maxAheadS, List<Integer> actorsS, List<Integer> productsS, List<Integer> siteS) {
         Contract contract = new Contract(new HashSet<>(nobody), maxAheadS * 1000);
         SingleOutputStreamOperator<Event> events = source(contract)
                 .process(new Events())
@@ -190,7 +190,7 @@ public final class Detector {
         if (own.containsKey("files")) {
             FileSink<Message> files = FileSink.<Message>forRowFormat(
                             new Path(own.get("files")),
-                            (message, out) -> out.write((message.json + "\n").getBytes("UTF-8")))
+                            (message, out) -> out.write(utf8(message.json + "\n")))
                     .withRollingPolicy(OnCheckpointRollingPolicy.build())
                     .build();
             messages.sinkTo(files).name(name).uid(name);
@@ -219,7 +219,7 @@ public final class Detector {
     }
 
     private static byte[] utf8(String text) {
-        return text.getBytes(java.nio.charset.StandardCharsets.UTF_8);
+        return text.getBytes(StandardCharsets.UTF_8);
     }
 
     /** Returns who acts. Events whose actor is not known are spread over some keys. */
@@ -228,8 +228,7 @@ public final class Detector {
     }
 
     private static int[] numbers(List<Integer> numbers) {
-        Set<Integer> once = new java.util.TreeSet<>(numbers);
-        return once.stream().mapToInt(Integer::intValue).toArray();
+        return numbers.stream().mapToInt(Integer::intValue).toArray();
     }
 
     private void view(String name, DataStream<RowData> rows, RowType type) {

@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
 import org.apache.flink.api.common.state.ListState;
 import org.apache.flink.api.common.state.ListStateDescriptor;
 import org.apache.flink.api.common.state.ValueState;
@@ -15,7 +16,6 @@ import org.apache.flink.streaming.api.functions.KeyedProcessFunction;
 import org.apache.flink.table.data.GenericRowData;
 import org.apache.flink.table.data.RowData;
 import org.apache.flink.table.data.StringData;
-import org.apache.flink.table.data.TimestampData;
 import org.apache.flink.util.Collector;
 
 /**
@@ -39,11 +39,7 @@ public final class ProductActivity extends KeyedProcessFunction<String, Event, R
 
     public ProductActivity(int[] windowsS) {
         this.windowsS = windowsS;
-        int longest = 1;
-        for (int windowS : windowsS) {
-            longest = Math.max(longest, windowS);
-        }
-        longestS = longest;
+        longestS = IntStream.of(windowsS).max().orElse(1);
     }
 
     @Override
@@ -123,17 +119,12 @@ public final class ProductActivity extends KeyedProcessFunction<String, Event, R
 
     private void emit(int now, Map<Long, Integer> lastSeconds, String product, Collector<RowData> out) {
         StringData subject = StringData.fromString("product#" + product);
-        TimestampData end = TimestampData.fromEpochMillis(now * 1000L);
         for (int windowS : windowsS) {
             long count = 0;
             for (int second : lastSeconds.values()) {
                 count += second > now - windowS ? 1 : 0;
             }
-            GenericRowData row = new GenericRowData(Views.PRODUCT_ACTIVITY.getFieldCount());
-            row.setField(0, subject);
-            row.setField(1, TimestampData.fromEpochMillis((now - windowS) * 1000L));
-            row.setField(2, end);
-            row.setField(3, windowS);
+            GenericRowData row = Views.row(Views.PRODUCT_ACTIVITY, subject, now * 1000L, windowS);
             row.setField(4, count);
             out.collect(row);
         }

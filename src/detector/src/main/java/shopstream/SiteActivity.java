@@ -1,5 +1,6 @@
 package shopstream;
 
+import java.util.Arrays;
 import java.util.Map;
 import java.util.TreeMap;
 import org.apache.flink.api.common.state.ListState;
@@ -15,7 +16,6 @@ import org.apache.flink.streaming.runtime.streamrecord.StreamRecord;
 import org.apache.flink.table.data.GenericRowData;
 import org.apache.flink.table.data.RowData;
 import org.apache.flink.table.data.StringData;
-import org.apache.flink.table.data.TimestampData;
 
 /**
  * Counts the actions of the whole site: a row for each second in which somebody acted, once the watermark has passed it,
@@ -28,6 +28,8 @@ public final class SiteActivity extends AbstractStreamOperator<RowData>
 
     private static final long serialVersionUID = 1;
 
+    private static final StringData SITE = StringData.fromString("site");
+
     private final int[][] windowsS; // window and baseline
     private final int longestS;
 
@@ -38,11 +40,7 @@ public final class SiteActivity extends AbstractStreamOperator<RowData>
 
     public SiteActivity(int[][] windowsS) {
         this.windowsS = windowsS;
-        int longest = 1;
-        for (int[] pair : windowsS) {
-            longest = Math.max(longest, Math.max(pair[0], pair[1]));
-        }
-        longestS = longest;
+        longestS = Arrays.stream(windowsS).flatMapToInt(Arrays::stream).max().orElse(1);
     }
 
     /** Returns the second that the time belongs to: 5 is (4.000, 5.000]. */
@@ -114,11 +112,7 @@ public final class SiteActivity extends AbstractStreamOperator<RowData>
                     seconds++;
                 }
             }
-            GenericRowData row = new GenericRowData(Views.SITE_ACTIVITY.getFieldCount());
-            row.setField(0, StringData.fromString("site"));
-            row.setField(1, TimestampData.fromEpochMillis((second - windowS) * 1000L));
-            row.setField(2, TimestampData.fromEpochMillis(second * 1000L));
-            row.setField(3, windowS);
+            GenericRowData row = Views.row(Views.SITE_ACTIVITY, SITE, second * 1000L, windowS);
             row.setField(4, baselineS);
             row.setField(5, count);
             row.setField(6, before);

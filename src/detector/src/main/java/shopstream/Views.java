@@ -1,5 +1,8 @@
 package shopstream;
 
+import org.apache.flink.table.data.GenericRowData;
+import org.apache.flink.table.data.StringData;
+import org.apache.flink.table.data.TimestampData;
 import org.apache.flink.table.types.logical.BigIntType;
 import org.apache.flink.table.types.logical.IntType;
 import org.apache.flink.table.types.logical.LogicalType;
@@ -62,6 +65,16 @@ final class Views {
                     new String[] {
                         "rule", "subject", "window_start_at", "window_end_at", "num_actions_per_watermark", "threshold",
                     });
+
+    /** Returns a row of one of the views, with the columns that all have: what it is about, and its window. */
+    static GenericRowData row(RowType view, StringData subject, long endMs, int windowS) {
+        GenericRowData row = new GenericRowData(view.getFieldCount());
+        row.setField(0, subject);
+        row.setField(1, TimestampData.fromEpochMillis(endMs - windowS * 1000L));
+        row.setField(2, TimestampData.fromEpochMillis(endMs));
+        row.setField(3, windowS);
+        return row;
+    }
 
     private Views() {}
 }
