@@ -1,5 +1,7 @@
 """Controls: shoppers who look like attackers but are none. No rule may flag them."""
 
+from dataclasses import replace
+
 from evaluation.lab import AttackPlan, Lab, Step
 
 PAUSE_S = 15  # between two of their actions: longer than the longest window of seconds
@@ -21,13 +23,7 @@ def plan_five_tabs(lab: Lab, intensity: float, number: int, of: int) -> AttackPl
 
 def plan_big_checkout(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan:
     """Fill a cart slowly and buy all of it in one second."""
-    start = lab.start(number, of, (CHECKOUT_ITEMS + 1) * PAUSE_S)
-    user_id, session = lab.new_user(), lab.new_session()
-    products = list(lab.products(CHECKOUT_ITEMS))
-    bought_at = start + CHECKOUT_ITEMS * PAUSE_S
-    steps = [Step(start + place * PAUSE_S, user_id, session, product, "cart") for place, product in enumerate(products)]
-    steps += [Step(bought_at, user_id, session, product, "purchase") for product in products]
-    return AttackPlan(f"user#{user_id}", steps)
+    return _all_at_once(_filled_cart(lab, number, of, CHECKOUT_ITEMS), "purchase")
 
 
 def plan_echo(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan:
@@ -40,13 +36,7 @@ def plan_echo(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan:
 
 def plan_emptied_cart(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan:
     """Fill a cart slowly and empty it in one second."""
-    start = lab.start(number, of, (EMPTIED_ITEMS + 1) * PAUSE_S)
-    user_id, session = lab.new_user(), lab.new_session()
-    products = list(lab.products(EMPTIED_ITEMS))
-    emptied_at = start + EMPTIED_ITEMS * PAUSE_S
-    steps = [Step(start + place * PAUSE_S, user_id, session, product, "cart") for place, product in enumerate(products)]
-    steps += [Step(emptied_at, user_id, session, product, "remove_from_cart") for product in products]
-    return AttackPlan(f"user#{user_id}", steps)
+    return _all_at_once(_filled_cart(lab, number, of, EMPTIED_ITEMS), "remove_from_cart")
 
 
 def plan_reorder(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan:
@@ -62,16 +52,14 @@ def plan_reorder(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan
 
 def plan_double_removals(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan:
     """Remove products within ten seconds. The server records each removal again, one or two seconds later."""
-    start = lab.start(number, of, (REMOVED_ITEMS + 2) * PAUSE_S)
-    user_id, session = lab.new_user(), lab.new_session()
-    products = list(lab.products(REMOVED_ITEMS))
-    removed_at = start + REMOVED_ITEMS * PAUSE_S
-    steps = [Step(start + place * PAUSE_S, user_id, session, product, "cart") for place, product in enumerate(products)]
-    for place, product in enumerate(products):
+    carts = _filled_cart(lab, number, of, REMOVED_ITEMS, pauses=2)
+    removed_at = carts[-1].second + PAUSE_S
+    removals = []
+    for place, cart in enumerate(carts):
         first = removed_at + 2 * place
         again = first + 1 + place % 2
-        steps += [Step(second, user_id, session, product, "remove_from_cart") for second in (first, again)]
-    return AttackPlan(f"user#{user_id}", steps)
+        removals += [replace(cart, second=second, event_type="remove_from_cart") for second in (first, again)]
+    return AttackPlan(carts[0].actor, [*carts, *removals])
 
 
 def plan_changed_mind(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan:
@@ -101,6 +89,22 @@ def plan_guests(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan:
         for (pause, kind, session), product in zip(doings, lab.products(len(doings)), strict=True)
     ]
     return AttackPlan(steps[0].actor, steps)
+
+
+def _filled_cart(lab: Lab, number: int, of: int, items: int, pauses: int = 1) -> list[Step]:
+    """Return what fills a cart slowly, with so many pauses left after it."""
+    start = lab.start(number, of, (items + pauses) * PAUSE_S)
+    user_id, session = lab.new_user(), lab.new_session()
+    return [
+        Step(start + place * PAUSE_S, user_id, session, product, "cart")
+        for place, product in enumerate(lab.products(items))
+    ]
+
+
+def _all_at_once(carts: list[Step], event_type: str) -> AttackPlan:
+    """Return a plan in which this happens to all of a cart in one second, a pause later."""
+    at = carts[-1].second + PAUSE_S
+    return AttackPlan(carts[0].actor, [*carts, *(replace(cart, second=at, event_type=event_type) for cart in carts)])
 
 
 CONTROLS = {
