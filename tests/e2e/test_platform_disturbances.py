@@ -8,6 +8,8 @@ import csv
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -41,12 +43,19 @@ def write_bots(path: Path, seconds: int, first_user: int) -> set[str]:
     return {f"user#{user}" for user in range(first_user, first_user + seconds * USERS_PER_S)}
 
 
-def start_replay(stack: Stack, data: Path) -> subprocess.Popen[bytes]:
-    """Start to send the file at the pace of a shop, so that the detector is never far behind."""
+@contextmanager
+def replaying(stack: Stack, data: Path, seconds: int) -> Iterator[None]:
+    """Send the file at the pace of a shop, so that the detector is never far behind, and return when all is sent."""
     command = [*REPLAY, str(data), "--stream", stack.outputs()["raw_stream_name"]]
     command += ["--aggregate", "--time", "now", "--speed", "1"]
     environment = stack.full_environment() | {"PYTHONPATH": str(ROOT / "src")}
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+    replay = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+    try:
+        yield
+        _, said = replay.communicate(timeout=seconds + LATE_S)
+    finally:
+        replay.kill()
+    assert replay.returncode == 0, said
 
 
 def bursts(stack: Stack) -> Counter[str]:
@@ -71,14 +80,9 @@ def test_a_detector_that_is_killed_goes_on_at_its_checkpoint(stack: Stack, tmp_p
     data = tmp_path / "bots.csv"
     bots = write_bots(data, KILLED_SECONDS, 710_000_000)
     found_before = bursts(stack)
-    replay = start_replay(stack, data)
-    try:
+    with replaying(stack, data, KILLED_SECONDS):
         time.sleep(KILL_AFTER_S)
         stack.supervisor.signal("flink-taskmanager", "KILL")
-        _, said = replay.communicate(timeout=KILLED_SECONDS + LATE_S)
-    finally:
-        replay.kill()
-    assert replay.returncode == 0, said
 
     def restarted() -> bool:
         # Not by its state alone: that changes only when Flink notices.
@@ -122,19 +126,13 @@ def test_every_event_of_every_aggregate_comes_through_a_merge_and_a_split(stack:
     data = tmp_path / "bots.csv"
     bots = write_bots(data, SECONDS, 600_000_000)
     before, found_before = counts.records(kinesis, stream), bursts(stack)
-    replay = start_replay(stack, data)
-    try:
+    with replaying(stack, data, SECONDS):
         time.sleep(MERGE_AFTER_S)
         merge(stack, *open_shards(stack)[1:3])
         assert len(open_shards(stack)) == 3
         time.sleep(SPLIT_AFTER_S - MERGE_AFTER_S)
         split(stack, open_shards(stack)[1])
         assert len(open_shards(stack)) == 4
-        _, said = replay.communicate(timeout=SECONDS + LATE_S)
-    finally:
-        replay.kill()
-
-    assert replay.returncode == 0, said
     assert counts.records(kinesis, stream) == before + len(bots) * EVENTS_PER_USER
     savepoint = steps.drain(stack)
     counts.wait_until_handled(stack)
@@ -151,15 +149,10 @@ def test_a_backlog_on_more_shards_than_subtasks_loses_nothing(stack: Stack, tmp_
     found_before = bursts(stack)
     data = tmp_path / "bots.csv"
     bots = write_bots(data, SECONDS, 510_000_000)
-    replay = start_replay(stack, data)
-    try:
+    with replaying(stack, data, SECONDS):
         time.sleep(SPLIT_AFTER_S - MERGE_AFTER_S)
         split(stack, open_shards(stack)[0])
         assert len(open_shards(stack)) == 5
-        _, said = replay.communicate(timeout=SECONDS + LATE_S)
-    finally:
-        replay.kill()
-    assert replay.returncode == 0, said
     steps.start_detector(stack, savepoint)
     steps.drain(stack)
     counts.wait_until_handled(stack)
