@@ -147,10 +147,7 @@ class Demo:
             lines += [f"  {line}" for line in text_table(answer, FIRST_ROWS).splitlines()]
         lines += ["", "Seconds: " + ", ".join(f"{step} {value:.0f}" for step, value in s["seconds"].items())]
         lines += [f"Summary: {self.directory / 'summary.json'}", f"Report:  {self.report}"]
-        found = self.faults
-        lines += ["", "All events accounted for, all bots found, no shopper flagged." if not found else "FAILED:"]
-        lines += [f"  {fault}" for fault in found]
-        return "\n".join(lines)
+        return "\n".join([*lines, "", *verdict(s, self.faults)])
 
 
 SIDE_FILES = {"malformed": "jsonl", "labels": "json", "ledger": "txt"}
@@ -191,6 +188,24 @@ def compare_with_labels(labels: list[dict], incidents: list[dict]) -> dict[str, 
         "found_bursts": len(bots & flagged),
         "falsely_flagged_users": len(flagged - bots),
     }
+
+
+def verdict(summary: dict, faults: list[str]) -> list[str]:
+    """Return the last lines: what is wrong, or that all is well and what was left out all the same."""
+    if faults:
+        return ["FAILED:", *(f"  {fault}" for fault in faults)]
+    reasons = summary["unjudged_reasons"]
+    most = f", most of them {max(reasons, key=reasons.get)}" if reasons else ""
+    left_out = {
+        "malformed rows": summary["malformed_rows"],
+        "quarantined records": summary["quarantined_rows"],
+        f"unjudged events{most}": summary["unjudged_events"],
+    }
+    named = [f"{count:,} {what}" for what, count in left_out.items() if count]
+    return [
+        "All events accounted for, all bots found, no shopper flagged.",
+        *([f"Left out: {'; '.join(named)}."] if named else []),
+    ]
 
 
 def faults(summary: dict, bursts: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from local_cloud.demo import compare_with_labels, faults
+from local_cloud.demo import compare_with_labels, faults, verdict
 
 # All numbers differ, so that no equality holds by comparing the wrong ones.
 GOOD = {
@@ -33,6 +33,18 @@ STORED = "curated_rows + duplicate_rows + quarantined_rows = raw_events"
 
 def test_a_run_that_accounts_for_everything_has_no_faults() -> None:
     assert faults(GOOD, 5) == []
+
+
+def test_the_last_line_says_what_was_left_out() -> None:
+    well = "All events accounted for, all bots found, no shopper flagged."
+    none = {"malformed_rows": 0, "quarantined_rows": 0, "unjudged_events": 0, "unjudged_reasons": {}}
+    assert verdict(GOOD | none, []) == [well]
+    some = {"unjudged_events": 1_204, "unjudged_reasons": {"ahead": 4, "late": 1_200}}
+    assert verdict(GOOD | some, []) == [
+        well,
+        "Left out: 10 malformed rows; 7 quarantined records; 1,204 unjudged events, most of them late.",
+    ]
+    assert verdict(GOOD | none, ["a is not b"]) == ["FAILED:", "  a is not b"]
 
 
 def test_a_run_without_bots_has_no_faults() -> None:
