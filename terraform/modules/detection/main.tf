@@ -67,11 +67,9 @@ locals {
   }
   unfit_values = flatten([
     for name, parameters in local.parameters : [
-      for key, parameter in parameters : concat(
-        try(local.resolved[name][key] >= sum([for part in parameter.at_least_sum_of : local.resolved[name][part]]), true) ? [] : [
-          "${name}.${key} = ${local.resolved[name][key]} (allowed: at least ${join(" + ", parameter.at_least_sum_of)}, which is ${join(" + ", [for part in parameter.at_least_sum_of : local.resolved[name][part]])})"
-        ],
-      )
+      for key, parameter in parameters :
+      "${name}.${key} = ${local.resolved[name][key]} (allowed: at least ${join(" + ", parameter.at_least_sum_of)}, which is ${join(" + ", [for part in parameter.at_least_sum_of : local.resolved[name][part]])})"
+      if try(local.resolved[name][key] < sum([for part in parameter.at_least_sum_of : local.resolved[name][part]]), false)
     ] if length(local.invalid_values) == 0
   ])
 
