@@ -29,9 +29,11 @@ The last line on stdout is the run's row of `etl_runs` as JSON. Progress goes to
 """
 
 import json
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 from time import monotonic, time
 from typing import Any, NamedTuple
 from unicodedata import normalize
@@ -98,6 +100,8 @@ CURATED_EVENTS = {
     "received_at": "timestamp_ntz",
     "other_fields": "map<string,string>",
 }
+# What a line says of its event.
+ROW_COLUMNS = FIELD_COLUMNS | {"other_fields": "string"}  # JSON
 PERSONAL = tuple(field.name for field in FIELDS if field.personal)
 QUARANTINED_RECORDS = {
     "record_id": "string",
@@ -121,29 +125,13 @@ ETL_RUNS = {
 CONTROL = r"[\x00-\x1f\x7f]"
 # The longest id, in characters (Unicode code points).
 LONGEST_ID = 128
-# Date and time of day, then the groups: fraction, and the offset's sign, hours and minutes. No time
-# zone is further than 18 hours from UTC.
-TIME = (
-    r"\A\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.(\d{1,9}))?"
-    r"(?:Z| UTC|([+-])(0\d|1[0-8])(?::?([0-5]\d))?)\z"
-)
-
-# Spark's parser accepts these by default. No other JSON parser does.
-STRICT_JSON = {"mode": "PERMISSIVE", "allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
-
-# Prices are parsed with more digits than are stored, so that rounding or an overflow can't hide a bad one.
-PARSED_TYPES = TYPES | {"price": "decimal(38,18)"}
-
-# from_json makes a string of any value: "12" and 12 look alike. As one of these types it reads a number, a boolean, an
-# array or an object, but no string.
-NOT_STRINGS = ("double", "boolean", "array<string>", "map<string,string>")
 
 # A line in wire form, as the project's producers write it, is valid JSON in which each field occurs once with a good
-# value: only its times may not exist. One parse is enough for it. Ids of digits and times in the data set's form are
-# wire form too. Any other line may still be good, and gets the slower `inspection`.
+# value: only its times may not exist. Spark's own parser is enough for it. Ids of digits and times in the data set's
+# form are wire form too. Any other line may still be good: `read_line` says so.
 WIRE_ID = rf'"[^"\\\x00-\x1f\x7f]{{1,{LONGEST_ID}}}+"'
 WIRE_VALUES = {
-    "time": r'"\d{4}-\d\d-\d\d(?:T\d\d:\d\d:\d\d\.\d{3}Z| \d\d:\d\d:\d\d UTC)"',
+    "time": r'"(?!0000)\d{4}-\d\d-\d\d(?:T\d\d:\d\d:\d\d\.\d{3}Z| \d\d:\d\d:\d\d UTC)"',
     "word": WIRE_ID,
     "id": rf"(?:{WIRE_ID}|-?(?:0|[1-9]\d{{0,98}}+))",
     "text": r'"[^"\\\x00-\x1f\x7f]*+"',
@@ -160,16 +148,29 @@ WIRE_RECORD = (
     + r"\}\z"
 )
 
+# Date, time of day, fraction, and the offset's sign, hours and minutes. No time zone is further than 18 hours from UTC.
+TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z| UTC|([+-])(0\d|1[0-8])(?::?([0-5]\d))?)", re.ASCII
+)
+# Digits, a fraction, and an exponent that costs nothing to write out.
+PRICE = re.compile(r"(?=.{1,40}\Z)-?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3})?")
+PRICE_LIMIT = 10**10
+
+# An object or array may be so deep in others.
+DEEPEST = 100
+# A string, an unfinished one too, so that a line is searched once; or a bracket.
+BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[][{}]', re.DOTALL)
 # An escape of half a character: half of a pair without the other. It has no form in UTF-8.
-LONE_SURROGATE = (
+LONE_SURROGATE = re.compile(
     r"\\u[dD][89aAbB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89aAbB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 )
 
 # Every character that Unicode's normal form C may change or join to the one before it: marks, vowels and finals of
-# Korean, and letters that have another form. Some that it leaves alone are among them.
-MAY_CHANGE = (
+# Korean, and letters that have another form. Some that it leaves alone are among them. And U+FFFD, which may stand for
+# bytes that are not UTF-8.
+SPECIAL = (
     r"[\p{M}\u0340-\u0345\u0374\u037e\u0387\u0900-\u109f\u1160-\u11ff\u1b00-\u1b4f\u1f00-\u1fff"
-    r"\u2000\u2001\u2126\u212a\u212b\u2329\u232a\u2adc\uf900-\ufaff\ufb1d-\ufb4f"
+    r"\u2000\u2001\u2126\u212a\u212b\u2329\u232a\u2adc\uf900-\ufaff\ufb1d-\ufb4f\ufffd"
     r"\x{11000}-\x{11fff}\x{16d00}-\x{16dff}\x{1d100}-\x{1d1ff}\x{2f800}-\x{2fa1f}]"
 )
 NORMALISED = ("category_code", "brand")
@@ -178,6 +179,15 @@ BLANKS = r"[\p{Z}\x85]+"
 # https://docs.aws.amazon.com/firehose/latest/dev/s3-object-name.html
 DELIVERED_AT = r"-(\d{4}(?:-\d\d){5})-[0-9a-f-]{36}[^/]*\z"
 RAW_LINES = "value binary, object string, received_at timestamp_ntz, arrived_by timestamp_ntz"
+# What a line says: why it is bad; or its fields as sent, some also in Unicode's normal form C, and others as JSON.
+READ_LINE = ", ".join(
+    [
+        "reason string",
+        *(f"{field.name} {TYPES[field.kind]}" for field in FIELDS),
+        *(f"{name}_form string" for name in NORMALISED),
+        "other_fields string",
+    ]
+)
 
 OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 IPV4 = rf"{OCTET}(?:\.{OCTET}){{3}}"
@@ -218,28 +228,26 @@ def run(
     log("tables exist")
 
     raw = read_lines(spark, raw_path, from_date, to_date)
-    lines = validate(raw, settings).persist()
-    raw_rows, bad_rows, first_at, last_at, odd_rows, own_ids, extended_rows = lines.agg(
+    lines = validate(raw, settings)
+    raw_rows, bad_rows, first_at, last_at, *given = lines.agg(
         F.count("*"),
         F.count("reason"),
         F.min("event_at").cast("string"),
         F.max("event_at").cast("string"),
-        F.count_if("may_change"),
-        F.count("event_id"),
-        F.count("other_fields"),
+        *map(F.count, ROW_COLUMNS),
     ).first()
     log(f"read {raw_rows} lines, {bad_rows} of them bad")
 
-    has_odd_rows = odd_rows > 0
-    bad, rows = lines.where("reason is not null"), events(lines, has_odd_rows)
+    columns = [name for name, values in zip(ROW_COLUMNS, given, strict=True) if values]
+    bad, rows = lines.where("reason is not null"), events(lines, columns)
     # Without an id of the producer, equal keys are equal events. Without other fields, they are also equal rows.
-    if own_ids or extended_rows:
+    if {"event_id", "other_fields"} & set(columns):
         # Checkpoints, as Spark writes the plan of each cache into those of all that use it, several times.
         judged = judge_repeats(spark, curated, rows.localCheckpoint(), settings).localCheckpoint()
         others = judged.where("not is_same").select("event_key", "content").distinct()
         if other_rows := others.count():
             log(f"{other_rows} different events repeat an event_id")
-            repeats = repeated_ids(validate(raw, settings, keeps_records=True), others, has_odd_rows, settings)
+            repeats = repeated_ids(validate(raw, settings, keeps_records=True), others, settings)
             bad = bad.select(*repeats.columns).unionByName(repeats.localCheckpoint())
             bad_rows += other_rows
         rows = judged.where("is_same and rank = 1").select(*rows.columns)
@@ -339,196 +347,231 @@ def read_lines(spark: SparkSession, raw_path: str, from_date: date, to_date: dat
 def validate(lines: DataFrame, settings: Settings, keeps_records: bool = False) -> DataFrame:
     """Return a row per line: an event's columns without `reason`, or `reason`, `record_id`, `record` of a bad line.
 
-    The reasons are `not_utf8`, `not_json` (also: cut off, empty, not an object, more than one value), then the first
-    failed check of the first bad field, in the order of the contract: see `checks`. Then come `undated` and `ahead`.
-
     Empty strings of nullable fields become null, and so do user ids that mean nobody. Prices are rounded half up to two
-    decimals, times are cut to milliseconds. `other_fields` is JSON. With `may_change`, brand and category are as sent,
-    and the rest of their normalisation is due (`normalised_lines`). `keeps_records` is for good lines too.
+    decimals, times are cut to milliseconds. `other_fields` is JSON. `keeps_records` is for good lines too.
+
+    The rows are cached: whatever is done with them, a line is read once.
     """
-    text, record_id, is_wire, reason = F.col("text"), F.sha2("value", 256), F.col("is_wire"), F.col("reason")
+    text, is_wire = F.col("text"), F.col("is_wire")
+    lines = lines.withColumn("text", F.decode("value", "UTF-8"))  # U+FFFD in place of bytes that are not UTF-8
+    odd = F.when(~is_wire, F.struct(*lines.columns)).alias("odd")
+    sent = F.from_json(text, ", ".join(f"{field.name} {TYPES[field.kind]}" for field in FIELDS))
+    wire = (
+        lines.withColumn("is_wire", text.rlike(WIRE_RECORD) & ~is_special("text"))
+        .withColumn("sent", F.when(is_wire, sent))
+        .withColumns({field.name: wire_value(field) for field in FIELDS})
+        .withColumns({f"{name}_form": F.col(name) for name in NORMALISED})
+        .withColumns({name: F.lit(None).cast("string") for name in ("reason", "other_fields")})
+    )
+    rows = judge(wire, settings, keeps_records, odd).persist()
+    odd_lines = rows.where("odd is not null").select("odd.*")
+    rows = rows.where("odd is null").drop("odd")
+    if odd_lines.isEmpty():
+        return rows
+    read = odd_lines.withColumn("read", F.udf(read_line, READ_LINE)("value")).select("*", "read.*")
+    return rows.unionByName(judge(read, settings, keeps_records).persist())
+
+
+def wire_value(field: Field) -> Column:
+    """Return a field of a line in wire form: null if it is an empty string, a time as text in UTC milliseconds."""
+    sent = F.col(f"sent.{field.name}")
+    if field.kind == "time":
+        day, time_of_day = F.substring(sent, 1, 10), F.substring(sent, 12, 8)
+        return F.when(sent.endswith("Z"), sent).otherwise(F.concat(day, F.lit("T"), time_of_day, F.lit(".000Z")))
+    return F.expr(f"nullif(sent.{field.name}, '')") if TYPES[field.kind] == "string" else sent
+
+
+def judge(read: DataFrame, settings: Settings, keeps_records: bool, *others: Column) -> DataFrame:
+    """Return the rows of `validate`, with `others`, from lines and what they say: the columns of READ_LINE."""
+    reason, record_id = F.col("reason"), F.sha2("value", 256)
     is_good = reason.isNull()
     kept = F.lit(True) if keeps_records else ~is_good
     stored = {name: F.col(name) for name in FIELD_COLUMNS} | {
         "event_type": F.lower(F.trim("event_type")),
         "user_id": somebody(settings),
         "txn_at": F.coalesce("txn_at", "event_at"),
+        "other_fields": F.col("other_fields"),
     }
+    for name in NORMALISED:
+        stored[name] = normalised(f"{name}_form")
     if settings.truncates_addresses:
         stored["client_ip"] = truncated_address("client_ip")
-    for name in NORMALISED:
-        stored[name] = F.when(F.col("may_change"), F.col(name)).otherwise(normalised(name))
     return (
-        lines.withColumn("text", F.decode("value", "UTF-8"))  # U+FFFD in place of bytes that are not UTF-8
-        .withColumn("is_utf8", ~text.contains("\ufffd") | (F.encode(text, "UTF-8") == F.col("value")))
-        .withColumn("is_wire", F.col("is_utf8") & text.rlike(WIRE_RECORD))
-        .withColumns(
-            {
-                "event": parse({field.name: PARSED_TYPES[field.kind] for field in FIELDS}),
-                "inspection": F.when(~is_wire, inspection(record_id)),
-            }
-        )
-        .withColumns({field.name: value(field) for field in FIELDS})
-        .withColumns({column: instant(name) for name, column in TIMES.items()})
-        .withColumn(
-            "reason",
-            F.when(~F.col("is_utf8") | has_lone_surrogate(), "not_utf8")
-            .when(~is_wire & ~F.col("inspection.is_one_object"), "not_json")
-            .otherwise(
-                F.coalesce(
-                    # Of a field in wire form, only a time can be bad.
-                    F.when(is_wire, F.coalesce(*(time_check(name) for name in TIMES))).otherwise(
-                        F.coalesce(*map(first_failed_check, FIELDS))
-                    ),
-                    implausible(settings),
-                )
-            ),
-        )
-        .withColumn(
-            "may_change", F.coalesce(is_good & (may_change("brand") | may_change("category_code")), F.lit(False))
-        )
+        read.withColumns({column: instant(name) for name, column in TIMES.items()})
+        .withColumn("reason", F.coalesce(reason, *(time_check(name) for name in TIMES), implausible(settings)))
         .select(
             reason,
-            "may_change",
             *(F.when(is_good, column).alias(name) for name, column in {"event_key": event_key(), **stored}.items()),
-            F.when(is_good & ~is_wire, other_fields()).alias("other_fields"),
             "received_at",
             F.when(kept, record_id).alias("record_id"),
-            F.when(kept, text).alias("record"),
+            F.when(kept, F.col("text")).alias("record"),
             F.when(kept, F.col("object")).alias("object"),
+            *others,
         )
     )
 
 
-def parse(types: dict[str, str]) -> Column:
-    """Return the fields of the line's JSON object as a struct. A value that is not of its type is null."""
-    return F.from_json("text", ", ".join(map(" ".join, types.items())), STRICT_JSON)
+# A line that is not in wire form
 
 
-def inspection(record_id: Column) -> Column:
-    """Return what `checks` need to know of a line that is not in wire form, as a struct.
+class BadLine(Exception):
+    """A line is no event. Its message is the reason."""
 
-    `is_one_object`: whether the line is one JSON object and nothing else. `names`: the object's keys, with repeats.
-    `string` and each of NOT_STRINGS: all fields parsed as that type.
+
+class Pairs(list):
+    """The names and values of a JSON object, repeated ones too."""
+
+
+class Number(str):
+    """A JSON number as it is written, so that reading costs the same for each."""
+
+
+def read_line(line: bytes) -> tuple[Any, ...]:
+    """Return what a line says, in the order of READ_LINE."""
+    try:
+        fields = parse(line)
+        values = {field.name: read_field(field, fields.pop(field.name, [None])) for field in FIELDS}
+    except BadLine as bad:
+        return str(bad), *[None] * (len(FIELDS) + len(NORMALISED) + 1)
+    forms = (values[name] and normalize("NFC", values[name]) for name in NORMALISED)
+    return None, *values.values(), *forms, other_fields(fields)
+
+
+def parse(line: bytes) -> dict[str, list[Any]]:
+    """Return all values of each field of a line.
+
+    Raise BadLine with `not_utf8`, or `not_json` (also: cut off, empty, not an object, more than one value, too deep).
     """
-    text = F.col("text")
-    # from_json ignores what follows the first value. So the line is put into an array, before an element that no line
-    # can contain: if that is the second element, then nothing else follows the line's first value.
-    framed = F.from_json(F.concat(F.lit("["), text, F.lit(',"'), record_id, F.lit('"]')), "array<string>", STRICT_JSON)
-    is_one_object = text.rlike(r"\A\s*\{") & (F.get(framed, F.lit(1)) == record_id)
-    return F.struct(
-        F.coalesce(is_one_object, F.lit(False)).alias("is_one_object"),
-        F.json_object_keys("text").alias("names"),
-        *(parse({field.name: type_ for field in FIELDS}).alias(type_) for type_ in ("string", *NOT_STRINGS)),
-    )
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        raise BadLine("not_utf8") from None
+    if is_too_deep(text):
+        raise BadLine("not_json")
+    try:
+        pairs = json.loads(text, object_pairs_hook=Pairs, parse_int=Number, parse_float=Number, parse_constant=refuse)
+    except ValueError:
+        raise BadLine("not_json") from None
+    if not isinstance(pairs, Pairs):
+        raise BadLine("not_json")
+    if "\\" in text and LONE_SURROGATE.search(text.replace(r"\\", "")):  # an escaped backslash begins no escape
+        raise BadLine("not_utf8")
+    fields: dict[str, list[Any]] = {}
+    for name, value in pairs:
+        fields.setdefault(name, []).append(value)
+    return fields
 
 
-def has_lone_surrogate() -> Column:
-    """Return whether a string of the line holds half a character. In wire form there are no escapes."""
-    # An escaped backslash does not begin an escape.
-    return ~F.col("is_wire") & F.regexp_replace("text", r"\\\\", "").rlike(LONE_SURROGATE)
+def refuse(constant: str) -> None:
+    """Refuse what Python takes for a number, and JSON does not."""
+    raise ValueError(f"{constant} is not JSON")
 
 
-def value(field: Field) -> Column:
-    """Return the field's value, as sent: null if it is an empty string, a time as text in UTC milliseconds.
+def is_too_deep(text: str) -> bool:
+    """Return whether an object or array of the line is in more than DEEPEST others."""
+    if text.count("[") + text.count("{") <= DEEPEST:
+        return False
+    depth = 0
+    for bracket in BRACKETS.findall(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(bracket, 0)
+        if depth > DEEPEST:
+            return True
+    return False
 
-    A value that cannot be of the field's type is null or wrong: `checks` find it.
+
+def read_field(field: Field, given: list[Any]) -> Any:
+    """Return the value of a field, given all its values in the line. Raise BadLine with the first failed check."""
+    value, name = given[0], field.name
+    if len(given) > 1:
+        raise BadLine(f"repeated:{name}")
+    if value is None or value == "":
+        if field.nullable:
+            return None
+        raise BadLine(f"missing:{name}")
+    if field.kind == "price":
+        return read_price(value, name)
+    if field.kind == "quantity":
+        return read_quantity(value, name)
+    if field.kind == "id" and isinstance(value, Number) and value.lstrip("-").isdigit():
+        value = str(value)
+    if type(value) is not str:
+        raise BadLine(f"wrong_type:{name}")
+    if field.kind in ("id", "word") and len(value) > LONGEST_ID:
+        raise BadLine(f"too_long:{name}")
+    if field.kind == "time":
+        return read_time(value, name)
+    if re.search(CONTROL, value):
+        raise BadLine(f"control_character:{name}")
+    return value
+
+
+def read_price(value: Any, name: str) -> Decimal:
+    """Return a price in whole cents."""
+    if not isinstance(value, Number) or not PRICE.fullmatch(value) or abs(Decimal(value)) >= PRICE_LIMIT:
+        raise BadLine(f"wrong_type:{name}")
+    cents = Decimal(value).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    if abs(cents) >= PRICE_LIMIT:
+        raise BadLine(f"wrong_type:{name}")
+    if Decimal(value) < 0:
+        raise BadLine(f"negative_{name}")
+    return abs(cents)  # -0.00 is 0.00
+
+
+def read_quantity(value: Any, name: str) -> int:
+    """Return a quantity, which has 64 bits."""
+    if not isinstance(value, Number) or not re.fullmatch(r"-?\d{1,19}", value) or not -(2**63) <= int(value) < 2**63:
+        raise BadLine(f"wrong_type:{name}")
+    if int(value) < 1:
+        raise BadLine(f"bad_{name}")
+    return int(value)
+
+
+def read_time(text: str, name: str) -> str:
+    """Return a time as `2019-10-01T00:00:00.000Z`."""
+    found = TIME.fullmatch(text)
+    day, time_of_day, fraction, sign, hours, minutes = found.groups(default="") if found else [""] * 6
+    offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
+    try:
+        at = datetime.fromisoformat(f"{day} {time_of_day}")
+        at += offset if sign == "-" else -offset
+    except (ValueError, OverflowError):  # an offset can lead to a year of five digits
+        raise BadLine(f"bad_time:{name}") from None
+    return f"{at.isoformat()}.{fraction[:3]:0<3}Z"
+
+
+def other_fields(fields: dict[str, list[Any]]) -> str | None:
+    """Return the fields that the contract does not name, as a JSON object of strings: null if there are none.
+
+    A value that is no string is its JSON text. Of a name that is there twice, the first value counts. `received_at` is
+    left out: it says when an event arrived here, which its producer cannot know.
     """
-    sent = f"event.{field.name}"
-    match field.kind:
-        case "price":
-            return F.expr(f"try_cast({sent} as {TYPES['price']})")
-        case "quantity":
-            return F.col(sent)
-        case "time":
-            return utc_text(sent)
+    texts = {
+        name: values[0] if values[0] is None or type(values[0]) is str else json_text(values[0])
+        for name, values in sorted(fields.items())
+        if name != "received_at"
+    }
+    return json.dumps(texts, ensure_ascii=False) if texts else None
+
+
+def json_text(value: Any) -> str:
+    """Return a value as JSON, its numbers as they were written."""
+    match value:
+        case Number():
+            return str(value)
+        case Pairs():
+            return "{" + ",".join(f"{json_text(name)}:{json_text(one)}" for name, one in value) + "}"
+        case list():
+            return "[" + ",".join(map(json_text, value)) + "]"
         case _:
-            return F.expr(f"nullif({sent}, '')")
+            return json.dumps(value, ensure_ascii=False)
 
 
-def utc_text(sent: str) -> Column:
-    """Return the time as `2019-10-01T00:00:00.000Z`; null if it is in none of the contract's forms.
-
-    One in wire form may not exist, such as 30 February.
-    """
-    day, time_of_day = F.substring(sent, 1, 10), F.substring(sent, 12, 8)
-    wire = F.when(F.col(sent).endswith("Z"), F.col(sent)).otherwise(
-        F.concat(day, F.lit("T"), time_of_day, F.lit(".000Z"))
-    )
-    # Time zones stay out of it: an offset is so many minutes, and changes no part of a minute.
-    hours, minutes = (f"coalesce(try_cast(regexp_extract({sent}, r'{TIME}', {group}) as int), 0)" for group in (3, 4))
-    utc = F.expr(
-        f"cast(try_cast(concat(substring({sent}, 1, 10), ' ', substring({sent}, 12, 8)) as timestamp_ntz)"
-        f" - if(regexp_extract({sent}, r'{TIME}', 2) = '-', -1, 1) * ({hours} * 60 + {minutes}) * interval '1' minute"
-        " as string)"
-    )
-    millis = F.rpad(F.substring(F.regexp_extract(sent, TIME, 1), 1, 3), 3, "0")
-    other = F.concat(F.substring(utc, 1, 10), F.lit("T"), F.substring(utc, 12, 8), F.lit("."), millis, F.lit("Z"))
-    # An offset can lead to a year of five digits.
-    is_time = F.col(sent).rlike(TIME) & (F.length(utc) == len("2019-10-01 00:00:00"))
-    return F.when(F.col("is_wire"), wire).when(is_time, other)
+# What both kinds of lines share
 
 
 def instant(name: str) -> Column:
     """Return the UTC time of a text in UTC milliseconds, as timestamp_ntz; null if it does not exist."""
     return F.expr(f"try_cast(substring({name}, 1, 23) as timestamp_ntz)")
-
-
-def first_failed_check(field: Field) -> Column:
-    """Return the reason of the first check that the field fails, or null."""
-    first, *others = checks(field)
-    reason = F.when(first.is_failed, first.reason)
-    for check in others:
-        reason = reason.when(check.is_failed, check.reason)
-    return reason
-
-
-class Check(NamedTuple):
-    """A reason to quarantine a record, and the condition under which it applies."""
-
-    reason: str
-    is_failed: Column
-
-
-def checks(field: Field) -> Iterator[Check]:
-    """Yield the checks of a field of a line that is not in wire form, in order of precedence.
-
-    They read the columns that `validate` adds. A check may assume that those before it have passed.
-    """
-    name = field.name
-    sent, text = F.col(f"event.{name}"), F.col("inspection.string")[name]
-    is_given = text.isNotNull() & (text != "")
-
-    yield Check(f"repeated:{name}", F.size(F.filter(F.col("inspection.names"), lambda key: key == name)) > 1)
-    if not field.nullable:  # absent, null, or an empty string
-        yield Check(f"missing:{name}", ~is_given)
-    yield Check(f"wrong_type:{name}", is_given & is_wrong_type(field))
-    if field.kind in ("id", "word"):
-        yield Check(f"too_long:{name}", F.length(sent) > LONGEST_ID)
-    if field.kind == "time":
-        yield Check(f"bad_time:{name}", is_given & F.col(TIMES[name]).isNull())
-    if field.kind == "price":
-        yield Check(f"negative_{name}", sent < 0)
-    if field.kind == "quantity":
-        yield Check(f"bad_{name}", sent < 1)
-    if TYPES[field.kind] == "string":
-        yield Check(f"control_character:{name}", sent.rlike(CONTROL))
-
-
-def is_wrong_type(field: Field) -> Column:
-    """Return whether the value that is given is of another type, or a number out of the type's range."""
-    sent, inspected = F.col(f"event.{field.name}"), F.col("inspection")
-    is_number = inspected["double"][field.name].isNotNull()
-    match field.kind:
-        case "price":  # from_json reads a decimal from the string "35.79" too, but no double
-            return F.col(field.name).isNull() | ~is_number
-        case "quantity":
-            return sent.isNull()
-    is_other = F.coalesce(
-        *(inspected[type_][field.name].cast("string") for type_ in NOT_STRINGS if type_ != "double")
-    ).isNotNull()
-    # A number with a fraction or an exponent is never read as digits only.
-    return is_other | (is_number & ~sent.rlike(r"\A-?\d+\z") if field.kind == "id" else is_number)
 
 
 def time_check(name: str) -> Column:
@@ -560,22 +603,9 @@ def somebody(settings: Settings) -> Column:
     return F.when(~user_id.isin(*settings.nobody_ids), user_id)
 
 
-def other_fields() -> Column:
-    """Return the fields that the contract does not name, as a JSON object of strings: null if there are none.
-
-    A value that is no string is its JSON text. Of a name that is there twice, the first value counts. `received_at` is
-    left out: it says when an event arrived here, which its producer cannot know.
-    """
-    entries = F.from_json("text", "map<string,string>", STRICT_JSON)
-    known = [field.name for field in FIELDS] + ["received_at"]
-    names = F.array_sort(F.array_distinct(F.filter(F.col("inspection.names"), lambda name: ~name.isin(*known))))
-    values = F.transform(names, lambda name: entries[name])
-    return F.when(F.size(names) > 0, F.to_json(F.map_from_arrays(names, values)))
-
-
-def may_change(name: str) -> Column:
-    """Return whether Unicode's normal form C may differ from the text."""
-    return is_not_ascii(name) & F.col(name).rlike(MAY_CHANGE)
+def is_special(name: str) -> Column:
+    """Return whether the text has a character that SPECIAL names."""
+    return is_not_ascii(name) & F.col(name).rlike(SPECIAL)
 
 
 def is_not_ascii(name: str) -> Column:
@@ -587,19 +617,6 @@ def normalised(name: str) -> Column:
     text = F.col(name)
     single = F.trim(F.regexp_replace(text, BLANKS, " "))
     return F.nullif(F.lower(F.when(is_not_ascii(name) | text.contains(" "), single).otherwise(text)), F.lit(""))
-
-
-def normalised_lines(lines: DataFrame, has_odd_rows: bool) -> DataFrame:
-    """Return the lines with each brand and category in its normal form.
-
-    Spark has no function for the form. A Python function is slow, so only the lines that need it go through one.
-    """
-    if not has_odd_rows:
-        return lines
-    form = F.udf(lambda text: text and normalize("NFC", text))
-    odd = lines.where("may_change").withColumns({name: form(name) for name in NORMALISED})
-    odd = odd.withColumns({name: normalised(name) for name in NORMALISED})
-    return lines.where("not may_change").unionByName(odd)
 
 
 def truncated_address(name: str) -> Column:
@@ -624,17 +641,19 @@ def truncated_address(name: str) -> Column:
     )
 
 
-def events(lines: DataFrame, has_odd_rows: bool) -> DataFrame:
+def events(lines: DataFrame, columns: Collection[str]) -> DataFrame:
     """Return the rows for `curated_events` with the lines' `copies`, `other_fields` still JSON.
 
-    Equal rows are one. It keeps the earliest `received_at`.
+    Equal rows are one. It keeps the earliest `received_at`. Only `columns` have values: others cost nothing.
     """
     # Grouping by the whole row avoids the sort that picking the first of a group would need.
-    return (
-        normalised_lines(lines.where("reason is null"), has_odd_rows)
-        .groupBy("event_key", *FIELD_COLUMNS, "other_fields")
+    rows = (
+        lines.where("reason is null")
+        .groupBy("event_key", *columns)
         .agg(F.min("received_at").alias("received_at"), F.count("*").alias("copies"))
     )
+    empty = {name: F.lit(None).cast(type_) for name, type_ in ROW_COLUMNS.items() if name not in columns}
+    return rows.withColumns(empty)
 
 
 def content(settings: Settings) -> Column:
@@ -670,12 +689,10 @@ def judge_repeats(spark: SparkSession, curated: str, rows: DataFrame, settings: 
     )
 
 
-def repeated_ids(lines: DataFrame, others: DataFrame, has_odd_rows: bool, settings: Settings) -> DataFrame:
+def repeated_ids(lines: DataFrame, others: DataFrame, settings: Settings) -> DataFrame:
     """Return the lines with `reason`, `record_id`, `record`, `object` whose event is one of the `others`."""
-    # Without the cache, Spark would move the condition into `validate`, and write out each reason in full to do so.
-    good = lines.persist().where("reason is null and event_id is not null")
     return (
-        normalised_lines(good, has_odd_rows)
+        lines.where("reason is null and event_id is not null")
         .withColumn("content", content(settings))
         .join(others, ["event_key", "content"], "left_semi")
         .select(F.lit("repeated_event_id").alias("reason"), "record_id", "record", "object")

