@@ -31,6 +31,7 @@ The last line on stdout is the run's row of `etl_runs` as JSON. Progress goes to
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -102,6 +103,8 @@ CURATED_EVENTS = {
 }
 # What a line says of its event.
 ROW_COLUMNS = FIELD_COLUMNS | {"other_fields": "string"}  # JSON
+# What most lines do not say.
+OPTIONAL = (*(field.name for field in FIELDS[ALWAYS_WRITTEN:] if field.kind != "time"), "other_fields")
 PERSONAL = tuple(field.name for field in FIELDS if field.personal)
 QUARANTINED_RECORDS = {
     "record_id": "string",
@@ -122,7 +125,7 @@ ETL_RUNS = {
 }
 
 # No value contains one: U+001F separates the values in an event_key.
-CONTROL = r"[\x00-\x1f\x7f]"
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # The longest id, in characters (Unicode code points).
 LONGEST_ID = 128
 
@@ -148,15 +151,17 @@ WIRE_RECORD = (
     + r"\}\z"
 )
 
-# Date, time of day, fraction, and the offset's sign, hours and minutes. No time zone is further than 18 hours from UTC.
+# Date, time of day, fraction, and the offset's sign, hours and minutes.
 TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z| UTC|([+-])(0\d|1[0-8])(?::?([0-5]\d))?)", re.ASCII
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z| UTC|([+-])(\d\d)(?::?([0-5]\d))?)", re.ASCII
 )
+# No time zone is further from UTC.
+LONGEST_OFFSET = timedelta(hours=18)
 # Digits, a fraction, and an exponent that costs nothing to write out.
-PRICE = re.compile(r"(?=.{1,40}\Z)-?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3})?")
+PRICE = re.compile(r"(?=.{1,40}\Z)[-\d.]+(?:[eE][+-]?\d{1,3})?")
 PRICE_LIMIT = 10**10
 
-# An object or array may be so deep in others.
+# So many objects and arrays may be in each other, with the line's own.
 DEEPEST = 100
 # A string, an unfinished one too, so that a line is searched once; or a bracket.
 BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[][{}]', re.DOTALL)
@@ -234,14 +239,15 @@ def run(
         F.count("reason"),
         F.min("event_at").cast("string"),
         F.max("event_at").cast("string"),
-        *map(F.count, ROW_COLUMNS),
+        *map(F.count, OPTIONAL),
     ).first()
     log(f"read {raw_rows} lines, {bad_rows} of them bad")
 
-    columns = [name for name, values in zip(ROW_COLUMNS, given, strict=True) if values]
+    empty = {name for name, values in zip(OPTIONAL, given, strict=True) if not values}
+    columns = [name for name in ROW_COLUMNS if name not in empty]
     bad, rows = lines.where("reason is not null"), events(lines, columns)
     # Without an id of the producer, equal keys are equal events. Without other fields, they are also equal rows.
-    if {"event_id", "other_fields"} & set(columns):
+    if not {"event_id", "other_fields"} <= empty:
         # Checkpoints, as Spark writes the plan of each cache into those of all that use it, several times.
         judged = judge_repeats(spark, curated, rows.localCheckpoint(), settings).localCheckpoint()
         others = judged.where("not is_same").select("event_key", "content").distinct()
@@ -428,17 +434,24 @@ class Number(str):
 
 def read_line(line: bytes) -> tuple[Any, ...]:
     """Return what a line says, in the order of READ_LINE."""
+    values: dict[str, Any] = dict.fromkeys(field.name for field in FIELDS)
     try:
-        fields = parse(line)
-        values = {field.name: read_field(field, fields.pop(field.name, [None])) for field in FIELDS}
+        fields, repeated = parse(line)
+        for field in FIELDS:
+            if field.name in repeated:
+                raise BadLine(f"repeated:{field.name}")
+            if (value := fields.pop(field.name, None)) not in (None, ""):
+                values[field.name] = read_value(field, value)
+            elif not field.nullable:
+                raise BadLine(f"missing:{field.name}")
     except BadLine as bad:
         return str(bad), *[None] * (len(FIELDS) + len(NORMALISED) + 1)
     forms = (values[name] and normalize("NFC", values[name]) for name in NORMALISED)
     return None, *values.values(), *forms, other_fields(fields)
 
 
-def parse(line: bytes) -> dict[str, list[Any]]:
-    """Return all values of each field of a line.
+def parse(line: bytes) -> tuple[dict[str, Any], set[str]]:
+    """Return the first value of each field of a line, and the names that are there again.
 
     Raise BadLine with `not_utf8`, or `not_json` (also: cut off, empty, not an object, more than one value, too deep).
     """
@@ -456,10 +469,8 @@ def parse(line: bytes) -> dict[str, list[Any]]:
         raise BadLine("not_json")
     if "\\" in text and LONE_SURROGATE.search(text.replace(r"\\", "")):  # an escaped backslash begins no escape
         raise BadLine("not_utf8")
-    fields: dict[str, list[Any]] = {}
-    for name, value in pairs:
-        fields.setdefault(name, []).append(value)
-    return fields
+    times = Counter(name for name, _ in pairs)
+    return dict(reversed(pairs)), {name for name in times if times[name] > 1}
 
 
 def refuse(constant: str) -> None:
@@ -468,7 +479,7 @@ def refuse(constant: str) -> None:
 
 
 def is_too_deep(text: str) -> bool:
-    """Return whether an object or array of the line is in more than DEEPEST others."""
+    """Return whether more than DEEPEST objects and arrays are in each other."""
     if text.count("[") + text.count("{") <= DEEPEST:
         return False
     depth = 0
@@ -479,15 +490,9 @@ def is_too_deep(text: str) -> bool:
     return False
 
 
-def read_field(field: Field, given: list[Any]) -> Any:
-    """Return the value of a field, given all its values in the line. Raise BadLine with the first failed check."""
-    value, name = given[0], field.name
-    if len(given) > 1:
-        raise BadLine(f"repeated:{name}")
-    if value is None or value == "":
-        if field.nullable:
-            return None
-        raise BadLine(f"missing:{name}")
+def read_value(field: Field, value: Any) -> Any:
+    """Return the value of a field. Raise BadLine with the first check that it fails."""
+    name = field.name
     if field.kind == "price":
         return read_price(value, name)
     if field.kind == "quantity":
@@ -500,7 +505,7 @@ def read_field(field: Field, given: list[Any]) -> Any:
         raise BadLine(f"too_long:{name}")
     if field.kind == "time":
         return read_time(value, name)
-    if re.search(CONTROL, value):
+    if CONTROL.search(value):
         raise BadLine(f"control_character:{name}")
     return value
 
@@ -534,20 +539,22 @@ def read_time(text: str, name: str) -> str:
     try:
         at = datetime.fromisoformat(f"{day} {time_of_day}")
         at += offset if sign == "-" else -offset
-    except (ValueError, OverflowError):  # an offset can lead to a year of five digits
+    except (ValueError, OverflowError):  # an offset can lead to a year that has no four digits
         raise BadLine(f"bad_time:{name}") from None
+    if offset > LONGEST_OFFSET:
+        raise BadLine(f"bad_time:{name}")
     return f"{at.isoformat()}.{fraction[:3]:0<3}Z"
 
 
-def other_fields(fields: dict[str, list[Any]]) -> str | None:
+def other_fields(fields: dict[str, Any]) -> str | None:
     """Return the fields that the contract does not name, as a JSON object of strings: null if there are none.
 
-    A value that is no string is its JSON text. Of a name that is there twice, the first value counts. `received_at` is
-    left out: it says when an event arrived here, which its producer cannot know.
+    A value that is no string is its JSON text. `received_at` is left out: it says when an event arrived here, which its
+    producer cannot know.
     """
     texts = {
-        name: values[0] if values[0] is None or type(values[0]) is str else json_text(values[0])
-        for name, values in sorted(fields.items())
+        name: value if value is None or type(value) is str else json_text(value)
+        for name, value in sorted(fields.items())
         if name != "received_at"
     }
     return json.dumps(texts, ensure_ascii=False) if texts else None

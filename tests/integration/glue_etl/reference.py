@@ -15,7 +15,7 @@ FIELDS = {field["name"]: field for field in CONTRACT}
 IDS = [name for name, field in FIELDS.items() if field["unit"] == "id"]
 TIMES = {"event_time": "event_at", "txn_timestamp": "txn_at"}
 TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d{1,9})?(?:Z| UTC|([+-])(0\d|1[0-8]):?([0-5]\d)?)(?<!:)", re.ASCII
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d{1,9})?(?:Z| UTC|([+-])(\d\d):?([0-5]\d)?)(?<!:)", re.ASCII
 )
 EPOCH = datetime(1970, 1, 1)
 
@@ -27,14 +27,14 @@ def reason(line: bytes, arrived_by: datetime = datetime.max, max_ahead_s: int = 
     except UnicodeDecodeError:
         return "not_utf8"
     try:
-        pairs = json.loads(text, parse_float=Decimal, parse_constant=refuse, object_pairs_hook=Pairs)
-    except ValueError:
+        pairs = json.loads(text, parse_float=number, parse_constant=refuse, object_pairs_hook=Pairs)
+    except (ValueError, RecursionError):
         return "not_json"
     try:
         json.dumps(pairs, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError:
         return "not_utf8"
-    if not isinstance(pairs, Pairs):
+    if not isinstance(pairs, Pairs) or depth(pairs) > 100:
         return "not_json"
     for name in FIELDS:
         if found := field_reason(name, [value for key, value in pairs if key == name]):
@@ -100,7 +100,8 @@ def curated(line: bytes, nobody_ids: tuple[str, ...] = (), truncates_addresses: 
     """Return the row of a good line, without `received_at`."""
     values = sent(line)
     # Of a name that is there twice, the first value counts.
-    event = json.loads(line, object_pairs_hook=lambda pairs: dict(reversed(pairs)))
+    hooks = {"parse_int": as_written, "parse_float": as_written}
+    event = json.loads(line, object_pairs_hook=lambda pairs: dict(reversed(pairs)), **hooks)
     row = {TIMES.get(name, name): values.get(name) for name in FIELDS}
     row["event_key"] = event_key(line)
     row["event_type"] = row["event_type"].strip(" ").lower()
@@ -112,7 +113,13 @@ def curated(line: bytes, nobody_ids: tuple[str, ...] = (), truncates_addresses: 
         row["client_ip"] = network(row["client_ip"])
     others = {name: value for name, value in event.items() if name not in FIELDS and name != "received_at"}
     row["other_fields"] = {
-        name: value if isinstance(value, str | None) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        name: re.sub(
+            r'"?<number (.*?)>"?',
+            r"\1",
+            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":")),
+        )
+        if value is not None
+        else None
         for name, value in others.items()
     } or None
     return row
@@ -142,11 +149,31 @@ def instant(text: str) -> datetime | None:
         return None
     _, _, fraction, sign, hours, minutes = found.groups()
     offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
+    if offset > timedelta(hours=18):
+        return None
     millis = timedelta(milliseconds=int((fraction or ".")[1:4].ljust(3, "0")))
     try:
         return at + millis + (offset if sign == "-" else -offset)
     except OverflowError:
         return None
+
+
+def number(text: str) -> Decimal | complex:
+    """Return a number with a fraction or an exponent; a complex one, which no field may have, if it is too long."""
+    exponent = text.lower().partition("e")[2].lstrip("+-")
+    return Decimal(text) if len(text) <= 40 and len(exponent) <= 3 else 0j
+
+
+def depth(value: Any) -> int:
+    """Return how many objects and arrays are in each other."""
+    if isinstance(value, Pairs):
+        return 1 + max((depth(one) for _, one in value), default=0)
+    return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
+
+
+def as_written(digits: str) -> str:
+    """Return a text that stands for a number."""
+    return f"<number {digits}>"
 
 
 class Pairs(list):

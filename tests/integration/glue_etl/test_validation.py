@@ -11,7 +11,6 @@ from unicodedata import combining, normalize
 import pytest
 import reference
 from pyspark.sql import Row, SparkSession
-from pyspark.sql import functions as F
 
 from glue_etl.curate_events import CURATED_EVENTS, RAW_LINES, Settings, is_special, validate
 
@@ -64,6 +63,12 @@ GOOD = {
     "price with one decimal": wire(price=b"35.7"),
     "price with an exponent": wire(price=b"3.579e1"),
     "price with three decimals": wire(price=b"35.785"),
+    "price of 40 characters": wire(price=b"0." + b"0" * 38),
+    "price with a small exponent": wire(price=b"1e-999"),
+    "in 99 lists": WIRE[:-1] + b',"x":' + b"[" * 99 + b"]" * 99 + b"}",
+    "brackets in a string": WIRE[:-1] + b',"x":"' + b"[" * 200 + b'\\""}',
+    "numbers as they are written": WIRE[:-1] + b',"n":1.50,"o":{"a":[1E3,-0.0]}}',
+    "escaped pairs": wire(brand=rb'"\\ud83d\ud83d\ude00"'),
     "largest price": wire(price=b"9999999999.99"),
     "negative zero": wire(price=b"-0.00"),
     "empty strings are nulls": wire(
@@ -162,6 +167,10 @@ BAD = {
     "price too big by a cent": (wire(price=b"10000000000.00"), "wrong_type:price"),
     "price too big once rounded": (wire(price=b"9999999999.995"), "wrong_type:price"),
     "price much too big": (wire(price=b"1e400"), "wrong_type:price"),
+    "price of 41 characters": (wire(price=b"0." + b"0" * 39), "wrong_type:price"),
+    "exponent of four digits": (wire(price=b"1e-1000"), "wrong_type:price"),
+    "exponent of many digits": (wire(price=b"1e-100000000"), "wrong_type:price"),
+    "zero with an exponent of four digits": (wire(price=b"0e+0001"), "wrong_type:price"),
     "number as a string": (wire(brand=12), "wrong_type:brand"),
     "fraction as a string": (wire(brand=b"1.5"), "wrong_type:brand"),
     "boolean as a string": (wire(category_code=True), "wrong_type:category_code"),
@@ -184,6 +193,9 @@ BAD = {
     "hour 24": (wire(event_time="2019-10-01T24:00:00.000Z"), "bad_time:event_time"),
     "hour 24 with an offset": (wire(event_time="2019-10-01T24:00:00+01:00"), "bad_time:event_time"),
     "offset beyond all time zones": (wire(event_time="2019-10-01T12:00:00+19:00"), "bad_time:event_time"),
+    "offset beyond all time zones by a minute": (wire(event_time="2019-10-01T12:00:00+18:01"), "bad_time:event_time"),
+    "year 0": (wire(event_time="0000-12-31T00:00:00.000Z"), "bad_time:event_time"),
+    "year 0 with an offset": (wire(event_time="0001-01-01T00:00:00+00:01"), "bad_time:event_time"),
     "a colon without minutes": (wire(event_time="2019-10-01T12:00:00+02:"), "bad_time:event_time"),
     "no seconds": (wire(txn_timestamp="2019-10-01T00:00Z"), "bad_time:txn_timestamp"),
     "no Z": (wire(txn_timestamp="2019-10-01T00:00:00.000"), "bad_time:txn_timestamp"),
@@ -206,6 +218,7 @@ BAD = {
         json.dumps({"brand": 5, **json.loads(wire(brand=5, event_type=7))}).encode(),
         "wrong_type:event_type",
     ),
+    "in 100 lists": (WIRE[:-1] + b',"x":' + b"[" * 100 + b"]" * 100 + b"}", "not_json"),
     "too deep to read": (WIRE[:-1] + b',"x":' + b"[" * 5000 + b"]" * 5000 + b"}", "not_json"),
 }
 

@@ -85,7 +85,12 @@ public final class Contract implements Serializable {
     private static final int MAX_PRICE_CHARACTERS = 40;
     private static final int MAX_EXPONENT_DIGITS = 3;
     private static final BigDecimal PRICE_LIMIT = BigDecimal.TEN.pow(10);
+    // The years 1 to 9999.
+    private static final long FIRST_MINUTE = daysSince1970(1, 1, 1) * 24 * 60;
+    private static final long END_MINUTE = daysSince1970(10_000, 1, 1) * 24 * 60;
     private static final int MAX_PLAIN_PRICE = 13; // 9999999999.99
+    // Objects and arrays, each in the one before it.
+    private static final int DEEPEST = 100;
     // Without Jackson's table of names: it throws where many names of a record have the same hash.
     private static final JsonFactory JSON = new JsonFactory().disable(JsonFactory.Feature.CANONICALIZE_FIELD_NAMES);
 
@@ -155,6 +160,10 @@ public final class Contract implements Serializable {
             batch.unjudged.add("not_json");
             return;
         }
+        if (line.indexOf('\\') >= 0 && hasHalfCharacter(line)) {
+            batch.unjudged.add("not_utf8");
+            return;
+        }
         String fault = firstFault();
         if (fault != null) {
             batch.unjudged.add(fault);
@@ -213,10 +222,10 @@ public final class Contract implements Serializable {
                 Field field = BY_LABEL.get(json.getCurrentName());
                 JsonToken token = json.nextToken();
                 if (field == null) {
-                    json.skipChildren();
+                    skip(json);
                 } else if ((seen & 1 << field.ordinal()) != 0) {
                     faults[field.ordinal()] = "repeated";
-                    json.skipChildren();
+                    skip(json);
                 } else {
                     seen |= 1 << field.ordinal();
                     read(field, token, json);
@@ -248,7 +257,21 @@ public final class Contract implements Serializable {
             faults[place] = faultOfQuantity(json.getText());
         } else {
             faults[place] = "wrong_type";
-            json.skipChildren();
+            skip(json);
+        }
+    }
+
+    /** Passes over what is left of a value. Throws IOException if it is too deep. */
+    private static void skip(JsonParser json) throws IOException {
+        int depth = 0;
+        for (JsonToken token = json.currentToken(); token != null; token = json.nextToken()) {
+            depth += token.isStructStart() ? 1 : token.isStructEnd() ? -1 : 0;
+            if (depth == 0) {
+                return;
+            }
+            if (depth >= DEEPEST) { // the line's own object is the first level
+                throw new IOException("too deep");
+            }
         }
     }
 
@@ -310,9 +333,11 @@ public final class Contract implements Serializable {
         if (dot > 0 && text.length() <= MAX_PLAIN_PRICE && text.charAt(dot) == '.' && text.charAt(0) != '-') {
             return null; // 35.79; JSON has made sure that the rest is digits, but for an exponent
         }
-        int exponent = Math.max(text.indexOf('e'), text.indexOf('E'));
-        if (text.length() > MAX_PRICE_CHARACTERS
-                || exponent >= 0 && text.length() - exponent - 1 > MAX_EXPONENT_DIGITS + 1) {
+        int exponent = Math.max(text.indexOf('e'), text.indexOf('E')) + 1;
+        if (exponent > 0 && !isDigit(text.charAt(exponent))) {
+            exponent++; // its sign
+        }
+        if (text.length() > MAX_PRICE_CHARACTERS || exponent > 0 && text.length() - exponent > MAX_EXPONENT_DIGITS) {
             return "wrong_type";
         }
         BigDecimal price = new BigDecimal(text).setScale(2, RoundingMode.HALF_UP);
@@ -332,21 +357,31 @@ public final class Contract implements Serializable {
         }
     }
 
-    /** Returns whether the text has a control character, or half of a surrogate pair, which is no character. */
     private static boolean hasControlCharacter(String text) {
         for (int i = 0; i < text.length(); i++) {
             char letter = text.charAt(i);
             if (letter < 0x20 || letter == 0x7f) {
                 return true;
             }
-            if (Character.isSurrogate(letter)) {
-                if (i + 1 == text.length() || !Character.isSurrogatePair(letter, text.charAt(i + 1))) {
-                    return true;
-                }
-                i++;
-            }
         }
         return false;
+    }
+
+    /** Returns whether an escape of the line is half of a pair without the other, which has no form in UTF-8. */
+    private static boolean hasHalfCharacter(String line) {
+        boolean isFirstHalf = false; // before this place
+        for (int i = 0; i < line.length(); i++) {
+            char letter = 0;
+            if (line.charAt(i) == '\\' && line.charAt(++i) == 'u') {
+                letter = (char) Integer.parseInt(line.substring(i + 1, i + 5), 16); // it is JSON, so there are four
+                i += 4;
+            }
+            if (isFirstHalf != Character.isLowSurrogate(letter)) {
+                return true;
+            }
+            isFirstHalf = Character.isHighSurrogate(letter);
+        }
+        return isFirstHalf;
     }
 
     private static boolean isUtf8(byte[] bytes, int start, int length) {
@@ -379,7 +414,7 @@ public final class Contract implements Serializable {
         int hour = two(text, 11);
         int minute = two(text, 14);
         int second = two(text, 17);
-        if (year < 0 || two(text, 2) < 0 || month < 1 || month > 12 || day < 1 || day > days(year, month)) {
+        if (year < 1 || two(text, 2) < 0 || month < 1 || month > 12 || day < 1 || day > days(year, month)) {
             return Long.MIN_VALUE;
         }
         if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59) {
@@ -406,7 +441,10 @@ public final class Contract implements Serializable {
             return Long.MIN_VALUE;
         }
         long minutes = (daysSince1970(year, month, day) * 24 + hour) * 60 + minute - offset;
-        return (minutes * 60 + second) * 1000 + millis;
+        // An offset can lead to a year that has no four digits.
+        return minutes < FIRST_MINUTE || minutes >= END_MINUTE
+                ? Long.MIN_VALUE
+                : (minutes * 60 + second) * 1000 + millis;
     }
 
     private static int offsetMinutes(String text, int place) {
