@@ -207,3 +207,19 @@ def test_two_shards_change_nothing(detect: Detect, seed: int) -> None:
 def test_everything_delivered_again_changes_nothing(detect: Detect) -> None:
     lines = records(traffic(2))
     assert detect_randomly(detect, [*lines, *lines]) == expected(traffic(2))
+
+
+def test_more_events_and_actors_than_fit_in_memory_change_nothing(detect: Detect) -> None:
+    # The bounds: KeyedActivity.MAX_WAITING, Histories.MAX_BYTES.
+    draw = random.Random(1)
+    at_once = [
+        event(
+            1 + draw.randrange(2000) / 1000,
+            user_id=f"often {number // 10 % 1000}" if number % 10 == 0 else f"once {number}",
+            product_id=f"often {number // 10 % 999}" if number % 10 == 0 else f"once {number}",
+        )
+        for number in range(120_000)
+    ]
+    # After these the watermark passes the others, a tenth of a second at a time.
+    after = [event(3 + step / 10, user_id=f"often {step}", product_id="often 1") for step in range(1, 31)]
+    assert detect_randomly(detect, records(at_once + after)) == expected(at_once + after)

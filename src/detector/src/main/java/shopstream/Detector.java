@@ -97,18 +97,17 @@ public final class Detector {
                 .name("events")
                 .uid("events");
         SingleOutputStreamOperator<RowData> actors = events
-                .keyBy(Detector::actor, Types.STRING)
-                .process(new ActorActivity(numbers(actorsS)))
-                .returns(InternalTypeInfo.of(Views.ACTIVITY))
-                .name("activity")
+                .keyBy(ActorActivity::actor, Types.STRING)
+                .transform("activity", InternalTypeInfo.of(Views.ACTIVITY), new ActorActivity(numbers(actorsS)))
                 .uid("activity");
         view("activity", actors, Views.ACTIVITY);
         view("product_activity",
                 events.filter(event -> event.product != null)
                         .keyBy(event -> event.product, Types.STRING)
-                        .process(new ProductActivity(numbers(productsS)))
-                        .returns(InternalTypeInfo.of(Views.PRODUCT_ACTIVITY))
-                        .name("product_activity")
+                        .transform(
+                                "product_activity",
+                                InternalTypeInfo.of(Views.PRODUCT_ACTIVITY),
+                                new ProductActivity(numbers(productsS)))
                         .uid("product_activity"),
                 Views.PRODUCT_ACTIVITY);
         int[][] pairs = new int[siteS.size() / 2][];
@@ -220,11 +219,6 @@ public final class Detector {
 
     private static byte[] utf8(String text) {
         return text.getBytes(StandardCharsets.UTF_8);
-    }
-
-    /** Returns who acts. Events whose actor is not known are spread over some keys. */
-    private static String actor(Event event) {
-        return event.actor == null ? ActorActivity.UNKNOWN + (event.key & 63) : event.actor;
     }
 
     private static int[] numbers(List<Integer> numbers) {

@@ -20,8 +20,8 @@ final class History {
     /** So many entries are kept at most, the newest. Then counts say "at least". */
     static final int MAX_ENTRIES = 1_000;
 
-    private static final byte VERSION = 1;
-    private static final int HEAD = 1 + Long.BYTES; // version, and when the actor is forgotten
+    private static final byte VERSION = 2;
+    private static final int HEAD = 1; // version
     private static final int KIND = Long.BYTES;
     private static final int FLAGS = KIND + 1;
     private static final int SESSION = FLAGS + 1;
@@ -39,38 +39,32 @@ final class History {
     private int from; // the first entry that counts
     private int to; // after the last one
 
-    /** When the actor is forgotten, by event time; 0: that is not decided. */
-    long forgetAt;
-
     /** Reads a state; null is that of an actor that was not seen before. */
     void load(byte[] state) {
         from = 0;
         to = 0;
-        forgetAt = 0;
         if (state == null || state[0] != VERSION) {
             return; // of a version that this one does not know: begin anew
         }
         room((state.length - HEAD) / ENTRY);
         System.arraycopy(state, 0, bytes.array(), 0, state.length);
         to = (state.length - HEAD) / ENTRY;
-        forgetAt = bytes.getLong(1);
     }
 
     byte[] save() {
         byte[] state = new byte[HEAD + (to - from) * ENTRY];
         System.arraycopy(bytes.array(), place(from), state, HEAD, state.length - HEAD);
         state[0] = VERSION;
-        ByteBuffer.wrap(state).putLong(1, forgetAt);
         return state;
+    }
+
+    /** Returns the time of a state's newest entry; the least number if this version does not know the state's. */
+    static long newestAt(byte[] state) {
+        return state[0] == VERSION ? ByteBuffer.wrap(state).getLong(state.length - ENTRY) : Long.MIN_VALUE;
     }
 
     boolean isEmpty() {
         return from == to;
-    }
-
-    /** The time of the newest entry. */
-    long newestAt() {
-        return at(to - 1);
     }
 
     /** Forgets what happened at this time or before. */
@@ -153,7 +147,7 @@ final class History {
     /** Counts what happened in (end - length, end], where `end` is the time of the newest entry. */
     void count(long lengthMs, Counts counts) {
         int first = to;
-        long start = newestAt() - lengthMs;
+        long start = at(to - 1) - lengthMs;
         while (first > from && at(first - 1) > start) {
             first--;
         }
