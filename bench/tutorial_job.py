@@ -8,7 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-from pyflink.table import EnvironmentSettings, TableEnvironment
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.table import StreamTableEnvironment
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
@@ -36,7 +37,8 @@ SINK = {
 def start() -> None:
     """Start the job, and return without waiting for its end."""
     groups = job.read_property_groups(Path(os.environ["APPLICATION_PROPERTIES"]))
-    env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
+    # Without settings of its own, which the cluster refuses as Managed Flink does.
+    env = StreamTableEnvironment.create(StreamExecutionEnvironment.get_execution_environment())
     tutorial.create(env, renamed(groups["source"], SOURCE), renamed(groups["alerts"], SINK))
     env.execute_sql(tutorial.statement())
 
