@@ -34,7 +34,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.remove(str(ROOT / "bench"))  # this file's own name hides src/simulator
 OUT = ROOT / "build" / "bench" / "simulator.json"
 # Not part of the project: `uv venv .tools/bench/aiokpl && uv pip install --python .tools/bench/aiokpl aiokpl==0.2.0`
 AIOKPL_PYTHON = ROOT / ".tools" / "bench" / "aiokpl" / "bin" / "python"
@@ -277,7 +276,8 @@ def _measured() -> Iterator[Result]:
 
 def measure(kind: str, *arguments: object, python: str | Path = sys.executable, **environment: str) -> Result:
     """Measure `kind` in a process of its own. Return its result, with rates."""
-    command = [str(python), __file__, kind, *map(str, arguments)]
+    # With -P, this file's own name does not hide src/simulator.
+    command = [str(python), "-P", __file__, kind, *map(str, arguments)]
     done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr[-2000:]}")
