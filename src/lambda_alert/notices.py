@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -55,12 +54,13 @@ def body(alert: Alert, detected_at: datetime, table: str, rules: Mapping[str, Ru
     rule = rules.get(alert.rule)
     heading = f"{rule.title} (severity: {rule.severity})\n\n" if rule else ""
     counted = f"{alert.num_actions_per_watermark} within {alert.window_s:g} seconds for {_printable(_name(alert))}"
+    explanation = f"{_title(alert.explained_by, rules)} at the same time may explain this.\n" if alert.explained_by else ""
     response = enumerate(rule.response if rule else DEFAULT_RESPONSE, 3)
     steps = "\n".join(f"{number}. {step}" for number, step in response)
     return f"""\
 {heading}Rule "{alert.rule}" counted {counted}.
 It allows {alert.threshold}. This is level {alert.level}: level 1 begins above that, the next at each doubling.
-
+{explanation}
 When it happened (event time, UTC)
   after {alert.window_start_at}
   until {alert.window_end_at}
@@ -88,7 +88,7 @@ def publication(alert: Alert, detected_at: datetime, table: str, rules: Mapping[
     The JSON is the alert as in stream 2 plus `detected_at`. `alert_id` tells a repeat from a new alert.
     """
     for_people = body(alert, detected_at, table, rules)
-    for_programs = json.dumps({**asdict(alert), "detected_at": iso(detected_at)})
+    for_programs = json.dumps({**alert.record(), "detected_at": iso(detected_at)})
     attributes = {
         "alert_id": {"DataType": "String", "StringValue": alert.alert_id.translate(_REFUSED)},
         "rule": {"DataType": "String", "StringValue": alert.rule},
@@ -122,6 +122,10 @@ class Notices:
     def send(self, alert: Alert, detected_at: datetime) -> None:
         """Publish the alert's notice."""
         self._sns.publish(TopicArn=self._topic_arn, **publication(alert, detected_at, self._table))
+
+
+def _title(rule: str, rules: Mapping[str, Rule]) -> str:
+    return rules[rule].title if rule in rules else rule
 
 
 def _name(alert: Alert) -> str:
