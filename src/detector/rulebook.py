@@ -244,12 +244,14 @@ def _check(one: Statement, others: Mapping[str, Statement]) -> None:
     for needed in ("threshold", "window_s"):
         if needed not in one.parameters:
             raise RulebookError(f"{one.file}: a rule needs the parameter {needed}")
-    site = [name for name, other in others.items() if isinstance(other, Rule) and other.description.subject == "site"]
-    allowed = [name for name in site if name != one.name]
-    if (explained_by := one.description.explained_by) is not None and explained_by not in allowed:
-        yaml = one.file.replace(".sql", ".yaml")
-        known = ", ".join(allowed) or "none"
-        raise RulebookError(f"{yaml}: explained_by is {explained_by}; allowed: a rule about the site ({known})")
+    if (explained_by := one.description.explained_by) is not None:
+        rules = [other for other in others.values() if isinstance(other, Rule) and other.name != one.name]
+        known = [other.name for other in rules if other.description.subject == "site"]
+        if explained_by not in known:
+            yaml, names = one.file.replace(".sql", ".yaml"), ", ".join(known) or "none"
+            raise RulebookError(
+                f"{yaml}: explained_by is {explained_by}; allowed: another rule about the site: {names}"
+            )
     texts = {"SQL": one.sql, "question": one.description.question, "condition": one.description.condition or ""}
     for where, content in texts.items():
         template = Template(content)

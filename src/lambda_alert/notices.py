@@ -54,13 +54,12 @@ def body(alert: Alert, detected_at: datetime, table: str, rules: Mapping[str, Ru
     rule = rules.get(alert.rule)
     heading = f"{rule.title} (severity: {rule.severity})\n\n" if rule else ""
     counted = f"{alert.num_actions_per_watermark} within {alert.window_s:g} seconds for {_printable(_name(alert))}"
-    explanation = f"{_title(alert.explained_by, rules)} at the same time may explain this.\n" if alert.explained_by else ""
     response = enumerate(rule.response if rule else DEFAULT_RESPONSE, 3)
     steps = "\n".join(f"{number}. {step}" for number, step in response)
     return f"""\
 {heading}Rule "{alert.rule}" counted {counted}.
 It allows {alert.threshold}. This is level {alert.level}: level 1 begins above that, the next at each doubling.
-{explanation}
+{_explanation(alert, rules)}
 When it happened (event time, UTC)
   after {alert.window_start_at}
   until {alert.window_end_at}
@@ -124,8 +123,12 @@ class Notices:
         self._sns.publish(TopicArn=self._topic_arn, **publication(alert, detected_at, self._table))
 
 
-def _title(rule: str, rules: Mapping[str, Rule]) -> str:
-    return rules[rule].title if rule in rules else rule
+def _explanation(alert: Alert, rules: Mapping[str, Rule]) -> str:
+    """Return the line that says what may explain the alert; empty if nothing may."""
+    if alert.explained_by is None:
+        return ""
+    rule = rules.get(alert.explained_by)
+    return f"{rule.title if rule else alert.explained_by} at the same time may explain this.\n"
 
 
 def _name(alert: Alert) -> str:
