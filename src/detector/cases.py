@@ -4,8 +4,8 @@ A file `cases.yaml` holds:
 
 - `cases`: each has a `name`, `events` and `alerts`, and perhaps `values` other than the defaults
   (`{burst: {threshold: 0}}`). An alert has a `subject` (if the rule is not about the site), the second `end` at which
-  its window ends (`5.678` is to the millisecond), the `count`, and perhaps a `threshold` other than the rule's, or
-  another `rule`. All alerts of all rules are listed.
+  its window ends (`5.678` is to the millisecond), the `count`, and perhaps a `threshold` other than the rule's,
+  another `rule`, or the rule that it is `explained_by`. All alerts of all rules are listed.
 - `traffic`: groups of events by name, for cases that begin alike. A case uses one as an item of its `events`.
 - `elsewhere`: set to `ignored` if the rule also fires in the cases of other rules, and these need not list it.
 
@@ -97,6 +97,7 @@ class ExpectedAlert(BaseModel):
     end: float
     count: int
     threshold: int | None = None
+    explained_by: str | None = None
 
 
 class CaseDescription(BaseModel):

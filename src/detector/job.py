@@ -74,7 +74,9 @@ def build(book: Book, groups: Groups, options: Mapping[str, str], only: Collecti
     chosen = [rule for rule in rules(book) if not only or rule in only]
     for rule in chosen:
         job.execute(fill_in(rule, book[rule]["sql"], known[rule]))
-    job.alert(findings(chosen), known["alerts"]["quiet_s"])
+    explained = {rule: book[rule]["explained_by"] for rule in chosen if book[rule]["explained_by"] in chosen}
+    longest_s = max((known[rule]["window_s"] for rule in explained), default=0)
+    job.alert(findings(chosen), known["alerts"]["quiet_s"], explained, longest_s)
     job.tally(known["unjudged"]["step_s"])
     return job
 

@@ -7,7 +7,7 @@ Managed Flink has neither pydantic nor PyYAML, so the application contains `Rule
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -78,6 +78,8 @@ class RuleDescription(Description):
     severity: Literal["low", "medium", "high", "critical"]
     # What must be true besides a count above the threshold; for the table in the docs.
     condition: Text | None = None
+    # The rule about the whole site whose findings may explain those of this rule.
+    explained_by: Name | None = None
     false_positives: Texts
     response: Texts
     references: Annotated[list[Annotated[str, StringConstraints(pattern=r"^https://\S+$")]], Field(min_length=1)]
@@ -158,6 +160,7 @@ class Rulebook:
                 "kind": one.kind,
                 "sql": one.sql,
                 "subject": one.description.subject if isinstance(one, Rule) else None,
+                "explained_by": one.description.explained_by if isinstance(one, Rule) else None,
                 "parameters": {
                     key: parameter.model_dump(exclude_none=True, exclude={"meaning"})
                     for key, parameter in one.parameters.items()
@@ -194,7 +197,7 @@ def read(folder: Path = SQL_FOLDER) -> Rulebook:
             raise RulebookError(f"{one.file}: the name {one.name} is taken by {by_name[one.name].file}")
         by_name[one.name] = one
     for one in by_name.values():
-        _check(one)
+        _check(one, by_name)
     book = Rulebook(by_name)
     for name, one in by_name.items():
         defaults = {key: parameter.default for key, parameter in one.parameters.items()}
@@ -230,8 +233,8 @@ def _sql(file: Path, shown: str) -> str:
     return sql
 
 
-def _check(one: Statement) -> None:
-    """Raise RulebookError if a rule and its description do not fit each other."""
+def _check(one: Statement, others: Mapping[str, Statement]) -> None:
+    """Raise RulebookError if a rule, its description and the other rules do not fit each other."""
     if not isinstance(one, Rule):
         return
     if not re.fullmatch(NAME, one.name):
@@ -241,6 +244,14 @@ def _check(one: Statement) -> None:
     for needed in ("threshold", "window_s"):
         if needed not in one.parameters:
             raise RulebookError(f"{one.file}: a rule needs the parameter {needed}")
+    if (explained_by := one.description.explained_by) is not None:
+        rules = [other for other in others.values() if isinstance(other, Rule) and other.name != one.name]
+        known = [other.name for other in rules if other.description.subject == "site"]
+        if explained_by not in known:
+            yaml, names = one.file.replace(".sql", ".yaml"), ", ".join(known) or "none"
+            raise RulebookError(
+                f"{yaml}: explained_by is {explained_by}; allowed: another rule about the site: {names}"
+            )
     texts = {"SQL": one.sql, "question": one.description.question, "condition": one.description.condition or ""}
     for where, content in texts.items():
         template = Template(content)

@@ -1,7 +1,7 @@
 """Values of the parameters in the SQL: the rulebook's defaults, or what was set in their place.
 
 Managed Flink imports this module, so it uses the standard library only. A `Book` is the rulebook as plain JSON, as
-`rulebook.Rulebook.plain()` gives it: `{name: {"kind", "sql", "subject", "parameters"}}`.
+`rulebook.Rulebook.plain()` gives it: `{name: {"kind", "sql", "subject", "explained_by", "parameters"}}`.
 """
 
 import re

@@ -188,7 +188,7 @@ def store(incidents: Incidents, alerts: Iterable[dict], now: datetime) -> int:
 
 
 def flagged(alerts: Iterable[dict], records: Path, groups: Groups = DEFAULTS) -> list[dict[str, Any]]:
-    """Return a row for each subject and rule: how often, how high, when, and whether the subject buys.
+    """Return a row for each subject and rule: how often, how high, when, whether it buys, and how often explained.
 
     `groups` are the property groups with which the alerts were found.
     """
@@ -216,16 +216,22 @@ def flagged(alerts: Iterable[dict], records: Path, groups: Groups = DEFAULTS) ->
             "first": min(one["window_end_at"] for one in ones),
             "last": max(one["window_end_at"] for one in ones),
             "buys": subject in buyers,
+            "explained": sum("explained_by" in one for one in ones),
         }
         for (subject, rule), ones in sorted(by.items())
     ]
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Return the rows as a table, and a line that says how many subjects and how many buyers are in it."""
-    headers = ("subject", "rule", "alerts", "level", "most", "first", "last", "buys")
-    cells = [[*(row[name] for name in headers[:-1]), "yes" if row["buys"] else ""] for row in rows]
+    """Return the rows as a table, and lines that say how many subjects, buyers and explained alerts are in it."""
+    headers = ("subject", "rule", "alerts", "level", "most", "first", "last", "buys", "explained")
+    cells = [
+        [*(row[name] for name in headers[:-2]), "yes" if row["buys"] else "", row["explained"] or ""] for row in rows
+    ]
     subjects = {row["subject"] for row in rows}
     buyers = {row["subject"] for row in rows if row["buys"]}
     last = f"{len(subjects):,} would be flagged, {len(buyers):,} of them buy"
-    return f"{tabulate(cells, headers, intfmt=',')}\n{last}"
+    lines = [tabulate(cells, headers, intfmt=","), last]
+    if explained := sum(row["explained"] for row in rows):
+        lines.insert(1, f"{explained:,} of the alerts may be explained by what the whole site did at the same time")
+    return "\n".join(lines)

@@ -26,6 +26,7 @@ INCIDENT_COLUMNS = {
     "window_end_at": "To (UTC)",
     "num_actions_per_watermark": "Count",
     "threshold": "Allowed",
+    "explained_by": "May be explained by",
     "detected_at": "Detected (UTC)",
     "notified_at": "Notified (UTC)",
 }

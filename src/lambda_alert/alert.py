@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ _RULE = re.compile("[a-z][a-z0-9_]{0,49}")
 # which JSON can write, has no form in UTF-8: each call of AWS with it would fail.
 _SUBJECT = re.compile("site|(?:user|session|product)#[^\x00-\x1f\x7f\ud800-\udfff]{1,128}")
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
-_EXPECTED: dict[Any, str] = {str: "a string", int: "a whole number"}
+_EXPECTED: dict[Any, str] = {str: "a string", str | None: "a string", int: "a whole number"}
 
 
 class MalformedAlert(ValueError):
@@ -33,16 +33,19 @@ class Alert:
     num_actions_per_watermark: int
     threshold: int
     level: int
+    explained_by: str | None = None  # the rule about the whole site that may explain this
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if type(value) is not field.type:  # isinstance would accept true as a number
+            # isinstance would accept true as a number
+            if type(value) is not field.type and not (field.type == str | None and type(value) in (str, type(None))):
                 raise MalformedAlert(f"{field.name} is {shown(value)}, expected {_EXPECTED[field.type]}")
             if field.type is int and not MIN_BIGINT <= value <= MAX_BIGINT:
                 raise MalformedAlert(f"{field.name} is {shown(value)}, expected a signed 64-bit number")
-        if not _RULE.fullmatch(self.rule):
-            raise MalformedAlert(f"rule is {shown(self.rule)}, expected {_RULE.pattern}")
+        for name, rule in (("rule", self.rule), ("explained_by", self.explained_by)):
+            if rule is not None and not _RULE.fullmatch(rule):
+                raise MalformedAlert(f"{name} is {shown(rule)}, expected {_RULE.pattern}")
         if not _SUBJECT.fullmatch(self.subject):
             raise MalformedAlert(
                 f"subject is {shown(self.subject)}, expected user#<id>, session#<id>, product#<id> or site "
@@ -68,6 +71,10 @@ class Alert:
         if self.alert_id != expected_id:
             raise MalformedAlert(f"alert_id is {shown(self.alert_id)}, expected {expected_id}")
 
+    def record(self) -> dict[str, Any]:
+        """Return the fields by name, as in the wire record: without what is null."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
     @property
     def window_s(self) -> float:
         """Return the length of the window in seconds of event time."""
@@ -86,10 +93,10 @@ def parse(payload: bytes) -> Alert:
         raise MalformedAlert(f"not JSON in UTF-8: {error}") from None
     if not isinstance(record, dict):
         raise MalformedAlert(f"{shown(record)} is not a JSON object")
-    missing = [field.name for field in fields(Alert) if field.name not in record]
+    missing = [field.name for field in fields(Alert) if field.default is MISSING and field.name not in record]
     if missing:
         raise MalformedAlert(f"without {', '.join(missing)}")
-    return Alert(**{field.name: record[field.name] for field in fields(Alert)})
+    return Alert(**{field.name: record[field.name] for field in fields(Alert) if field.name in record})
 
 
 def iso(at: datetime) -> str:

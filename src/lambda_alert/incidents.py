@@ -1,7 +1,6 @@
 """Incidents: one DynamoDB item per alert. It also records whether the alert has been notified."""
 
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,7 +21,7 @@ def item(alert: Alert, detected_at: datetime, retention_days: int) -> dict[str, 
     """
     attributes = {
         name: {"N": str(value)} if isinstance(value, int) else {"S": value}
-        for name, value in asdict(alert).items()
+        for name, value in alert.record().items()
         if name != "alert_id"  # it is the sort key
     }
     expires_at = int((detected_at + timedelta(days=retention_days)).timestamp())

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -60,7 +59,7 @@ def body(alert: Alert, detected_at: datetime, table: str, rules: Mapping[str, Ru
     return f"""\
 {heading}Rule "{alert.rule}" counted {counted}.
 It allows {alert.threshold}. This is level {alert.level}: level 1 begins above that, the next at each doubling.
-
+{_explanation(alert, rules)}
 When it happened (event time, UTC)
   after {alert.window_start_at}
   until {alert.window_end_at}
@@ -88,7 +87,7 @@ def publication(alert: Alert, detected_at: datetime, table: str, rules: Mapping[
     The JSON is the alert as in stream 2 plus `detected_at`. `alert_id` tells a repeat from a new alert.
     """
     for_people = body(alert, detected_at, table, rules)
-    for_programs = json.dumps({**asdict(alert), "detected_at": iso(detected_at)})
+    for_programs = json.dumps({**alert.record(), "detected_at": iso(detected_at)})
     attributes = {
         "alert_id": {"DataType": "String", "StringValue": alert.alert_id.translate(_REFUSED)},
         "rule": {"DataType": "String", "StringValue": alert.rule},
@@ -122,6 +121,14 @@ class Notices:
     def send(self, alert: Alert, detected_at: datetime) -> None:
         """Publish the alert's notice."""
         self._sns.publish(TopicArn=self._topic_arn, **publication(alert, detected_at, self._table))
+
+
+def _explanation(alert: Alert, rules: Mapping[str, Rule]) -> str:
+    """Return the line that says what may explain the alert; empty if nothing may."""
+    if alert.explained_by is None:
+        return ""
+    rule = rules.get(alert.explained_by)
+    return f"{rule.title if rule else alert.explained_by} at the same time may explain this.\n"
 
 
 def _name(alert: Alert) -> str:

@@ -141,6 +141,7 @@ class Demo:
             lines.append(
                 f"             {incident['subject']}: {incident['rule']}, level {incident['level']}, "
                 f"{incident['num_actions_per_watermark']} in the window ending {incident['window_end_at']}"
+                + (f" ({incident['explained_by']} may explain this)" if "explained_by" in incident else "")
             )
         for answer in answers:
             lines += ["", answer.question.title, f"  {answer.question.question}"]

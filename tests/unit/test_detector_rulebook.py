@@ -157,6 +157,31 @@ def test_an_error_names_the_file_and_what_is_allowed(folder: Path, file: str, ol
         rulebook.read(folder)
 
 
+def test_only_another_rule_about_the_site_explains_findings(folder: Path) -> None:
+    for name, subject in (("surge", "site"), ("flood", "product")):
+        shutil.copytree(folder / "rules/scraper", folder / "rules" / name)
+        sql = FILES["rules/scraper/rule.sql"].replace("view scraper", f"view {name}")
+        (folder / f"rules/{name}/rule.sql").write_text(sql)
+        (folder / f"rules/{name}/rule.yaml").write_text(RULE.replace("subject: actor", f"subject: {subject}"))
+
+    def explained(rule: str, by: str) -> rulebook.Rulebook:
+        text = RULE.replace("subject: actor", f"subject: {'site' if rule == 'surge' else 'product'}")
+        (folder / f"rules/{rule}/rule.yaml").write_text(f"{text}explained_by: {by}\n")
+        return rulebook.read(folder)
+
+    plain = explained("flood", "surge").plain()
+    assert {name: one["explained_by"] for name, one in plain.items() if one["kind"] == "rule"} == {
+        **{"flood": "surge", "scraper": None, "surge": None}
+    }
+    for wrong in ("scraper", "alerts", "flood", "unknown"):
+        message = f"rules/flood/rule.yaml: explained_by is {wrong}; allowed: another rule about the site: surge"
+        with pytest.raises(RulebookError, match=f"^{message}$"):
+            explained("flood", wrong)
+    explained("flood", "surge")
+    with pytest.raises(RulebookError, match=r"explained_by is surge; allowed: another rule about the site: none$"):
+        explained("surge", "surge")
+
+
 @pytest.mark.parametrize("missing", ["rule.sql", "rule.yaml", "cases.yaml"])
 def test_a_rule_has_three_files(folder: Path, missing: str) -> None:
     (folder / "rules/scraper" / missing).unlink()

@@ -252,6 +252,18 @@ def test_each_subject_is_listed_once_for_a_rule_and_buyers_are_marked(tmp_path: 
     assert table(rows).splitlines()[-1] == "3 would be flagged, 1 of them buy"
 
 
+def test_alerts_that_the_whole_site_may_explain_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "records.jsonl").write_text("")
+    times = [f"2026-11-01T10:00:0{second}.000Z" for second in range(3)]
+    floods = [alert("product_flood", "product#1", time) for time in times]
+    explained = [floods[0], *(one | {"explained_by": "site_surge"} for one in floods[1:])]
+    for alerts, count in ((floods, 0), (explained, 2)):
+        rows = flagged(alerts, tmp_path / "records.jsonl")
+        assert [row["explained"] for row in rows] == [count]
+        said = f"{count} of the alerts may be explained by what the whole site did at the same time"
+        assert (said in table(rows).splitlines()) == bool(count)
+
+
 def test_a_guest_is_a_buyer_by_the_session(tmp_path: Path) -> None:
     records = tmp_path / "records.jsonl"
     events = [

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -54,6 +55,8 @@ GUEST_ALERT = Alert(
     threshold=5,
     level=1,
 )
+EXPLAINED = {"explained_by": "site_surge"}
+EXPLAINED_ALERT = replace(PRODUCT_ALERT, **EXPLAINED)
 # Of 128 characters, in bytes of UTF-8: 128 and 256 to 512. Some are no characters, or are not to be seen.
 LONGEST_IDS = ["x" * 128, "é" * 128, "😀" * 128, "'" * 128, "\ufffe\uffff\u202e\u0085" * 32]
 KNOWN_RULES = {"burst": rules.Rule("Burst", "high", ("Look at the user's events.", "Limit the rate of this user."))}
@@ -296,6 +299,11 @@ def test_incident_item():
     }
 
 
+def test_incident_item_says_what_may_explain_it():
+    [plain, explained] = [incidents.item(alert, DETECTED_AT, 30) for alert in (PRODUCT_ALERT, EXPLAINED_ALERT)]
+    assert explained == plain | {"explained_by": {"S": "site_surge"}}
+
+
 def test_metric_line():
     assert metrics.emf_line(ALERT, "ecommerce-namespace-1", "ecomm-user-high-volume-events", DETECTED_AT) == (
         '{"_aws": {"Timestamp": 1795435200250, "CloudWatchMetrics": [{"Namespace": "ecommerce-namespace-1", '
@@ -443,6 +451,22 @@ What to do next
         assert set(message) == {"default", "sms", "email-json", "firehose", "http", "https", "lambda", "sqs"}
         for protocol in set(message) - {"default", "sms"}:
             assert json.loads(message[protocol]) == {**FIELDS, "detected_at": "2026-11-23T12:00:00.250Z"}
+
+    def test_text_for_people_says_what_may_explain_it(self):
+        known = {"site_surge": rules.Rule("Site surge", "critical", ())}
+        plain = notices.body(PRODUCT_ALERT, DETECTED_AT, "t", known)
+        assert "explain" not in plain
+        for rulebook, title in ((known, "Site surge"), ({}, "site_surge")):
+            assert notices.body(EXPLAINED_ALERT, DETECTED_AT, "t", rulebook) == plain.replace(
+                "at each doubling.\n", f"at each doubling.\n{title} at the same time may explain this.\n"
+            )
+
+    def test_json_for_programs_says_what_may_explain_it(self):
+        plain, explained = (
+            json.loads(json.loads(notices.publication(alert, DETECTED_AT, "t")["Message"])["sqs"])
+            for alert in (PRODUCT_ALERT, EXPLAINED_ALERT)
+        )
+        assert explained == plain | EXPLAINED
 
     def test_attributes_to_filter_by(self):
         assert notices.publication(ALERT, DETECTED_AT, "t", KNOWN_RULES)["MessageAttributes"] == {

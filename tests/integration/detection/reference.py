@@ -18,6 +18,7 @@ from shop import alert, level
 Values = Mapping[str, Mapping[str, float]]
 
 RULES = ("burst", "cart_hoarder", "product_flood", "scraper", "session_rotator", "site_surge")
+EXPLAINED_BY = {"product_flood": "site_surge"}
 KINDS = ("view", "cart", "remove_from_cart", "purchase")  # in this order if they happen in one instant
 VIEW_ECHO_MS = 1_000
 ECHO_MS = 2_000
@@ -75,7 +76,10 @@ def alerts(events: Iterable[dict], values: Values, nobody: Sequence[str] = ()) -
         *site_surge([one for own in actors.values() for one in own if one.is_action], **values["site_surge"]),
     ]
     return [
-        alert(one.rule, one.subject, one.start / 1000, one.end / 1000, one.count, one.threshold)
+        alert(
+            *(one.rule, one.subject, one.start / 1000, one.end / 1000, one.count, one.threshold),
+            explained_by=explanation(one, found),
+        )
         for _, own in groupby(sorted(found), attrgetter("rule", "subject"))
         for one in news(sorted(own, key=attrgetter("end")), values["alerts"]["quiet_s"] * 1000)
     ]
@@ -91,6 +95,12 @@ def news(findings: Iterable[Finding], quiet_ms: float) -> Iterator[Finding]:
         if (reached := level(finding.count, finding.threshold)) > height:
             height = reached
             yield finding
+
+
+def explanation(finding: Finding, found: Iterable[Finding]) -> str | None:
+    """Return the rule about the site that found something in a window that ends within the finding's window."""
+    rule = EXPLAINED_BY.get(finding.rule)
+    return rule if any(one.rule == rule and finding.start < one.end <= finding.end for one in found) else None
 
 
 def by(things: Iterable[Any], key: Callable[[Any], Any]) -> dict[Any, list[Any]]:

@@ -32,7 +32,14 @@ def records(events: Iterable[dict], base: datetime = MIDNIGHT) -> list[bytes]:
 
 
 def alert(
-    rule: str, subject: str, start: float, end: float, count: int, threshold: int, base: datetime = MIDNIGHT
+    rule: str,
+    subject: str,
+    start: float,
+    end: float,
+    count: int,
+    threshold: int,
+    base: datetime = MIDNIGHT,
+    explained_by: str | None = None,
 ) -> dict[str, object]:
     """Return the alert of a window between two seconds, as it is in stream 2."""
     return {
@@ -44,6 +51,7 @@ def alert(
         "num_actions_per_watermark": count,
         "threshold": threshold,
         "level": level(count, threshold),
+        **({"explained_by": explained_by} if explained_by else {}),
     }
 
 

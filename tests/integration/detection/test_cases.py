@@ -80,7 +80,9 @@ class Run:
             values = known[one.rule]
             threshold = values["threshold"] if one.threshold is None else one.threshold
             start = one.end - values["window_s"]
-            found.append(alert(one.rule, one.subject, start, one.end, one.count, threshold, self.base))
+            found.append(
+                alert(one.rule, one.subject, start, one.end, one.count, threshold, self.base, one.explained_by)
+            )
         return sorted(found, key=lambda one: (one["rule"], one["subject"], one["window_end_at"]))
 
 

@@ -167,6 +167,8 @@ def test_traffic_tries_all_rules_and_levels_and_the_end_of_attacks() -> None:
     assert {(one["rule"], one["level"]) for one in found} >= {(rule, level) for rule in RULES for level in (1, 2)}
     assert any(one["threshold"] > 6 for one in found if one["rule"] == "site_surge")
     assert {one["subject"].split("#")[0] for one in found} == {"user", "session", "product", "site"}
+    floods = [one for one in found if one["rule"] == "product_flood"]
+    assert {one.get("explained_by") for one in floods} == {None, "site_surge"}
     for quiet_s in (19, 21):  # each changes something
         other = [one for seed in SEEDS for one in expected(traffic(seed), VALUES | {"alerts": {"quiet_s": quiet_s}})]
         assert other != found

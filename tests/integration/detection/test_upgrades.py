@@ -185,6 +185,17 @@ def test_an_update_changes_nothing_else(run: Callable[..., list[dict]], old: Ver
     assert found == split(old.expected(FIRST + SECOND), new.expected(FIRST + SECOND))
 
 
+def test_a_surge_before_the_update_explains_what_comes_after_it(run: Callable[..., list[dict]]) -> None:
+    # The surge has left its own windows by then, so only the memory of what was found can tell.
+    values = {"product_flood": {"window_s": 40}}
+    first = [*usual(1, 80), *many(80, 501), *usual(81, 101), *signal(100.1, 1)]
+    second = [*crowd([110.5] * 51, "explained"), *crowd([121.5] * 51, "not explained"), *signal(130, 2)]
+    found = run((Version(values=values), first), (Version(values=values, parallelism=2), second))
+    assert found == Version(values=values).expected(first + second)
+    floods = [(one["subject"], one.get("explained_by")) for one in found if one["rule"] == "product_flood"]
+    assert floods == [("product#explained", "site_surge"), ("product#not explained", None)]
+
+
 def test_another_condition(run: Callable[..., list[dict]]) -> None:
     book = {**PLAIN, "burst": {**PLAIN["burst"], "sql": OTHER_CONDITION}}
     found = run((NOW, FIRST), (Version(book), SECOND))

@@ -3,6 +3,7 @@ package shopstream;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -133,18 +134,24 @@ public final class Detector {
         tables.executeSql(sql);
     }
 
-    /** Makes alerts of what a query finds, whose columns are those of a rule's view. */
-    public void alert(String findings, long quietS) {
-        SingleOutputStreamOperator<Message> alerts = tables
+    /**
+     * Makes alerts of what a query finds, whose columns are those of a rule's view.
+     *
+     * @param explainedBy rules, each with the rule about the site that may explain its findings
+     * @param longestS length of the longest window of these rules
+     */
+    public void alert(String findings, long quietS, Map<String, String> explainedBy, long longestS) {
+        HashMap<String, String> explainers = new HashMap<>(explainedBy); // that of py4j cannot be sent to a cluster
+        HashSet<String> explaining = new HashSet<>(explainers.values());
+        DataStream<RowData> found = tables
                 .toDataStream(
                         tables.sqlQuery(findings),
                         TypeConversions.fromLogicalToDataType(Views.FINDINGS).notNull().bridgedTo(RowData.class))
                 .map(row -> (RowData) row)
-                .returns(InternalTypeInfo.of(Views.FINDINGS))
-                .keyBy(Levels::key, Types.STRING)
-                .process(new Levels(quietS))
-                .returns(TypeInformation.of(Message.class))
-                .name("levels")
+                .returns(InternalTypeInfo.of(Views.FINDINGS));
+        SingleOutputStreamOperator<Message> alerts = found.keyBy(Levels::key, Types.STRING)
+                .connect(found.filter(row -> explaining.contains(row.getString(0).toString())).broadcast())
+                .transform("levels", TypeInformation.of(Message.class), new Levels(quietS, explainers, longestS))
                 .uid("levels");
         write("alerts", alerts);
     }

@@ -24,7 +24,14 @@ public final class Message {
     }
 
     static Message alert(
-            String rule, String subject, long start, long end, long count, long threshold, long level) {
+            String rule,
+            String subject,
+            long start,
+            long end,
+            long count,
+            long threshold,
+            long level,
+            String explainedBy) {
         String endAt = TIME.format(Instant.ofEpochMilli(end));
         String json = "{\"alert_id\":" + quoted(rule + ":" + subject + ":" + endAt)
                 + ",\"rule\":" + quoted(rule)
@@ -33,7 +40,9 @@ public final class Message {
                 + ",\"window_end_at\":" + quoted(endAt)
                 + ",\"num_actions_per_watermark\":" + count
                 + ",\"threshold\":" + threshold
-                + ",\"level\":" + level + "}";
+                + ",\"level\":" + level
+                + (explainedBy == null ? "" : ",\"explained_by\":" + quoted(explainedBy))
+                + "}";
         return new Message(subject, json);
     }
 
