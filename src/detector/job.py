@@ -75,8 +75,9 @@ def build(book: Book, groups: Groups, options: Mapping[str, str], only: Collecti
     for rule in chosen:
         job.execute(fill_in(rule, book[rule]["sql"], known[rule]))
     explained = {rule: book[rule]["explained_by"] for rule in chosen if book[rule]["explained_by"] in chosen}
+    explaining = findings(sorted(set(explained.values())))
     longest_s = max((known[rule]["window_s"] for rule in explained), default=0)
-    job.alert(findings(chosen), known["alerts"]["quiet_s"], explained, longest_s)
+    job.alert(findings(chosen), known["alerts"]["quiet_s"], explaining, explained, longest_s)
     job.tally(known["unjudged"]["step_s"])
     return job
 

@@ -189,7 +189,7 @@ def test_a_surge_before_the_update_explains_what_comes_after_it(run: Callable[..
     # The surge has left its own windows by then, so only the memory of what was found can tell.
     values = {"product_flood": {"window_s": 40}}
     first = [*usual(1, 80), *many(80, 501), *usual(81, 101), *signal(100.1, 1)]
-    second = [*crowd([110.5] * 51, "explained"), *crowd([121.5] * 51, "not explained"), *signal(130, 2)]
+    second = [*crowd([110.5] * 51, "explained"), *crowd([129.5] * 51, "not explained"), *signal(135, 2)]
     found = run((Version(values=values), first), (Version(values=values, parallelism=2), second))
     assert found == Version(values=values).expected(first + second)
     floods = [(one["subject"], one.get("explained_by")) for one in found if one["rule"] == "product_flood"]

@@ -137,23 +137,29 @@ public final class Detector {
     /**
      * Makes alerts of what a query finds, whose columns are those of a rule's view.
      *
+     * @param explaining the query for findings about the site that may explain others, or an empty text
      * @param explainedBy rules, each with the rule about the site that may explain its findings
      * @param longestS length of the longest window of these rules
      */
-    public void alert(String findings, long quietS, Map<String, String> explainedBy, long longestS) {
-        HashMap<String, String> explainers = new HashMap<>(explainedBy); // that of py4j cannot be sent to a cluster
-        HashSet<String> explaining = new HashSet<>(explainers.values());
-        DataStream<RowData> found = tables
-                .toDataStream(
-                        tables.sqlQuery(findings),
+    public void alert(
+            String findings, long quietS, String explaining, Map<String, String> explainedBy, long longestS) {
+        DataStream<RowData> found = findings(findings);
+        // Not filtered from the others: of a source that wakes, their watermark may be ahead of that of the site.
+        DataStream<RowData> site = explaining.isEmpty() ? found.filter(row -> false) : findings(explaining);
+        Levels levels = new Levels(quietS, new HashMap<>(explainedBy), longestS);
+        SingleOutputStreamOperator<Message> alerts = found.keyBy(Levels::key, Types.STRING)
+                .connect(site.broadcast())
+                .transform("levels", TypeInformation.of(Message.class), levels)
+                .uid("levels");
+        write("alerts", alerts);
+    }
+
+    private DataStream<RowData> findings(String query) {
+        return tables.toDataStream(
+                        tables.sqlQuery(query),
                         TypeConversions.fromLogicalToDataType(Views.FINDINGS).notNull().bridgedTo(RowData.class))
                 .map(row -> (RowData) row)
                 .returns(InternalTypeInfo.of(Views.FINDINGS));
-        SingleOutputStreamOperator<Message> alerts = found.keyBy(Levels::key, Types.STRING)
-                .connect(found.filter(row -> explaining.contains(row.getString(0).toString())).broadcast())
-                .transform("levels", TypeInformation.of(Message.class), new Levels(quietS, explainers, longestS))
-                .uid("levels");
-        write("alerts", alerts);
     }
 
     /** Counts unjudged events by reason, in steps of the clock: they have no usable time of their own. */
@@ -237,6 +243,8 @@ public final class Detector {
         for (RowType.RowField field : type.getFields()) {
             schema.column(field.getName(), TypeConversions.fromLogicalToDataType(field.getType()));
         }
+        // Without this the SQL would let no watermark pass but the last one.
+        schema.watermark("window_end_at", "source_watermark()");
         tables.createTemporaryView(name, rows, schema.build());
     }
 
