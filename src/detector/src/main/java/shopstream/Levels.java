@@ -43,14 +43,14 @@ public final class Levels extends AbstractStreamOperator<Message>
 
     private static final long serialVersionUID = 1;
 
-    /** So far behind the watermark a finding about an actor may end: ActorActivity judges in steps. */
+    /** So far behind the watermark a finding about an actor may end: after a snapshot, KeyedActivity judges in steps. */
     private static final long SLACK_MS = 1_000;
 
     private final long quietMs;
     private final HashMap<String, String> explainedBy;
     private final long keptMs;
 
-    private transient ValueState<long[]> attack; // end of its last window, highest level
+    private transient ValueState<long[]> attack; // end of its last window, highest level, when no window goes on with it
     private transient InternalTimerService<VoidNamespace> timers;
     private transient BroadcastState<Tuple2<String, Long>, Boolean> site; // rule, and end of the window
     private transient List<Tuple2<RowData, Long>> waiting; // finding and level
@@ -113,9 +113,10 @@ public final class Levels extends AbstractStreamOperator<Message>
         long[] before = attack.value();
         boolean goesOn = before != null && before[0] + quietMs > start;
         long height = goesOn ? before[1] : 0;
-        attack.update(new long[] {end, Math.max(height, level)});
         // A later window of the rule that goes on with this attack ends before this.
-        timers.registerEventTimeTimer(VoidNamespace.INSTANCE, end + quietMs + end - start);
+        long overAt = end + quietMs + end - start;
+        attack.update(new long[] {end, Math.max(height, level), overAt});
+        timers.registerEventTimeTimer(VoidNamespace.INSTANCE, overAt + SLACK_MS);
         if (level <= height) {
             return;
         }
@@ -155,7 +156,7 @@ public final class Levels extends AbstractStreamOperator<Message>
     @Override
     public void onEventTime(InternalTimer<String, VoidNamespace> timer) throws Exception {
         long[] before = attack.value();
-        if (before != null && before[0] + quietMs < timer.getTimestamp()) {
+        if (before != null && before[2] + SLACK_MS <= timer.getTimestamp()) {
             attack.clear();
         }
     }
