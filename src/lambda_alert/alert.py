@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 MIN_BIGINT, MAX_BIGINT = -(2**63), 2**63 - 1
 
@@ -38,8 +38,7 @@ class Alert:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            # isinstance would accept true as a number
-            if type(value) is not field.type and not (field.type == str | None and type(value) in (str, type(None))):
+            if type(value) not in (get_args(field.type) or (field.type,)):  # isinstance would accept true as a number
                 raise MalformedAlert(f"{field.name} is {shown(value)}, expected {_EXPECTED[field.type]}")
             if field.type is int and not MIN_BIGINT <= value <= MAX_BIGINT:
                 raise MalformedAlert(f"{field.name} is {shown(value)}, expected a signed 64-bit number")

@@ -112,16 +112,7 @@ def curated(line: bytes, nobody_ids: tuple[str, ...] = (), truncates_addresses: 
     if truncates_addresses:
         row["client_ip"] = network(row["client_ip"])
     others = {name: value for name, value in event.items() if name not in FIELDS and name != "received_at"}
-    row["other_fields"] = {
-        name: re.sub(
-            r'"?<number (.*?)>"?',
-            r"\1",
-            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":")),
-        )
-        if value is not None
-        else None
-        for name, value in others.items()
-    } or None
+    row["other_fields"] = {name: other_text(value) for name, value in others.items()} or None
     return row
 
 
@@ -169,6 +160,14 @@ def depth(value: Any) -> int:
     if isinstance(value, Pairs):
         return 1 + max((depth(one) for _, one in value), default=0)
     return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
+
+
+def other_text(value: Any) -> str | None:
+    """Return a value whose numbers are `as_written`: a text as it is, any other as JSON."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return re.sub(r'"?<number (.*?)>"?', r"\1", text)
 
 
 def as_written(digits: str) -> str:
