@@ -133,6 +133,8 @@ bench-simulator: install ## the simulator beside other senders, in build/bench/s
 	.venv/bin/python -P bench/simulator.py $(ARGS)
 bench-detector: install $(RULES_JOB) ## what the rules cost on both state backends, in build/bench/detector.json
 	.venv/bin/python -P bench/detector.py $(ARGS)
+bench-curate: install ## what the curate job costs, in build/bench/curate.json
+	.venv/bin/python -P bench/curate.py $(ARGS)
 bench-latency: install build ## seconds from an event to its alert, beside the tutorial's rule, in build/bench/latency.json
 	.venv/bin/python -P bench/latency.py $(ARGS)
 
