@@ -121,6 +121,8 @@ test-notebook: install $(TOOLS)/notebook-jars/installed ## the note in Zeppelin'
 	src/detector/.venv/bin/python -m pytest tests/integration/notebook
 test-e2e: install build ## the whole platform on the local stack
 	$(PYTEST) tests/e2e
+test-long: install build ## proofs that take long: ten minutes of backlog across reshards
+	$(PYTEST) tests/e2e -m long
 lint: .venv/installed ## style, types, imports, generated files
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .
 	.venv/bin/sqlfluff lint --disable-progress-bar sql/insights # its Flink dialect cannot parse sql/detection yet

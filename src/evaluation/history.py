@@ -7,6 +7,7 @@ of them, marked as reprocessed.
 import gzip
 import json
 import re
+import sys
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +29,7 @@ from simulator.options import ReplayOptions
 from simulator.sending.replay import Plan, Replay
 from simulator.sending.sinks import FileSink
 from simulator.traffic.event import at_ms, wire_time
+from simulator.traffic.refused import Refused, shown
 from simulator.traffic.source import Source, SourceError
 
 # What is read before and after the days too, because an attack may begin before or end after them: as long as the rules
@@ -66,14 +68,21 @@ def over_bucket(s3: Any, bucket: str, days: Sequence[date], groups: Groups, fold
 
 
 def from_data(inputs: Sequence[str], records: Path) -> None:
-    """Write the wire records of data files. Raise HistoryError."""
-    source = Source(inputs)
+    """Write the wire records of data files. Say on stderr how many rows were read, and why some were left out.
+
+    Raise HistoryError.
+    """
+    source, refused = Source(inputs), Refused()
     with records.open("w", encoding="utf-8") as file:
-        replay = Replay(source, FileSink(file), Plan(max_malformed=ReplayOptions.max_malformed), progress=StringIO())
+        plan = Plan(max_malformed=ReplayOptions.max_malformed)
+        replay = Replay(source, FileSink(file), plan, malformed=refused, progress=StringIO())
         try:
             replay.run()
         except SourceError as error:
-            raise HistoryError(error) from error
+            raise HistoryError("\n".join([str(error), *shown(refused.reasons())])) from error
+    print(
+        f"read {source.rows:,} rows ({refused.rows:,} malformed)", *shown(refused.reasons()), sep="\n", file=sys.stderr
+    )
     if source.damage:
         raise HistoryError(f"{source.damage}; no rule has run: give a whole file")
 

@@ -150,6 +150,8 @@ WIRE_RECORD = (
     + "".join(f'(?:,"{field.name}":{WIRE_VALUES[field.kind]})?' for field in FIELDS[ALWAYS_WRITTEN:])
     + r"\}\z"
 )
+# The same of ASCII alone, which needs no look for special characters.
+ASCII_WIRE_RECORD = WIRE_RECORD.replace(r"\x7f]", r"\x7f-\x{10ffff}]")
 
 # Date, time of day, fraction, and the offset's sign, hours and minutes.
 TIME = re.compile(
@@ -183,7 +185,7 @@ BLANKS = r"[\p{Z}\x85]+"
 
 # https://docs.aws.amazon.com/firehose/latest/dev/s3-object-name.html
 DELIVERED_AT = r"-(\d{4}(?:-\d\d){5})-[0-9a-f-]{36}[^/]*\z"
-RAW_LINES = "value binary, object string, received_at timestamp_ntz, arrived_by timestamp_ntz"
+RAW_LINES = "value string, object string, received_at timestamp_ntz, arrived_by timestamp_ntz"
 # What a line says: why it is bad; or its fields as sent, some also in Unicode's normal form C, and others as JSON.
 READ_LINE = ", ".join(
     [
@@ -325,7 +327,9 @@ def create_table(spark: SparkSession, database: str, table: str, columns: dict[s
 
 
 def read_lines(spark: SparkSession, raw_path: str, from_date: date, to_date: date) -> DataFrame:
-    """Return a row per line, with the columns of RAW_LINES. `value` may be invalid UTF-8.
+    """Return a row per line that is not blank, with the columns of RAW_LINES. `value` may be invalid UTF-8.
+
+    Firehose ends each record with a newline, so that a record that ends with its own leaves a blank line.
 
     `received_at` is when the first record of the line's object arrived, which Firehose writes into the object's name;
     without it, when the object was written. `arrived_by` is the latest time at which the line can have arrived.
@@ -339,8 +343,8 @@ def read_lines(spark: SparkSession, raw_path: str, from_date: date, to_date: dat
             raise
         log(f"nothing under {raw_path} arrived from {from_date} to {to_date}")
         return spark.createDataFrame([], RAW_LINES)
-    lines = lines.select(
-        F.col("value").cast("binary"),
+    lines = lines.where(r"length(btrim(value, ' \t\r')) > 0").select(
+        "value",
         F.col("_metadata.file_path").alias("object"),
         F.unix_millis("_metadata.file_modification_time").alias("written_ms"),
     )
@@ -368,12 +372,12 @@ def validate(lines: DataFrame, settings: Settings, keeps_records: bool = False) 
 
     The rows are cached: whatever is done with them, a line is read once.
     """
-    text, is_wire = F.col("text"), F.col("is_wire")
-    lines = lines.withColumn("text", F.decode("value", "UTF-8"))  # U+FFFD in place of bytes that are not UTF-8
+    line, is_wire = F.col("value"), F.col("is_wire")
+    in_wire_form = line.rlike(ASCII_WIRE_RECORD) | (line.rlike(WIRE_RECORD) & ~line.rlike(SPECIAL))
     odd = F.when(~is_wire, F.struct(*lines.columns)).alias("odd")
-    sent = F.from_json(text, ", ".join(f"{field.name} {TYPES[field.kind]}" for field in FIELDS))
+    sent = F.from_json(line, ", ".join(f"{field.name} {TYPES[field.kind]}" for field in FIELDS))
     wire = (
-        lines.withColumn("is_wire", text.rlike(WIRE_RECORD) & ~is_special("text"))
+        lines.withColumn("is_wire", in_wire_form)
         .withColumn("sent", F.when(is_wire, sent))
         .withColumns({field.name: wire_value(field) for field in FIELDS})
         .withColumns({f"{name}_form": F.col(name) for name in NORMALISED})
@@ -385,7 +389,7 @@ def validate(lines: DataFrame, settings: Settings, keeps_records: bool = False) 
     # Not isEmpty(), which reads one partition, then four, and so on: here all cores fill the cache.
     if not odd_lines.count():
         return rows
-    read = odd_lines.withColumn("read", F.udf(read_line, READ_LINE)("value")).select("*", "read.*")
+    read = odd_lines.withColumn("read", F.udf(read_line, READ_LINE)(line.cast("binary"))).select("*", "read.*")
     return rows.unionByName(judge(read, settings, keeps_records).persist())
 
 
@@ -400,7 +404,7 @@ def wire_value(field: Field) -> Column:
 
 def judge(read: DataFrame, settings: Settings, keeps_records: bool, *others: Column) -> DataFrame:
     """Return the rows of `validate`, with `others`, from lines and what they say: the columns of READ_LINE."""
-    reason, record_id = F.col("reason"), F.sha2("value", 256)
+    reason, line = F.col("reason"), F.col("value").cast("binary")
     is_good = reason.isNull()
     kept = F.lit(True) if keeps_records else ~is_good
     stored = {name: F.col(name) for name in FIELD_COLUMNS} | {
@@ -420,8 +424,8 @@ def judge(read: DataFrame, settings: Settings, keeps_records: bool, *others: Col
             reason,
             *(F.when(is_good, column).alias(name) for name, column in {"event_key": event_key(), **stored}.items()),
             "received_at",
-            F.when(kept, record_id).alias("record_id"),
-            F.when(kept, F.col("text")).alias("record"),
+            F.when(kept, F.sha2(line, 256)).alias("record_id"),
+            F.when(kept, F.decode(line, "UTF-8")).alias("record"),  # U+FFFD in place of bytes that are not UTF-8
             F.when(kept, F.col("object")).alias("object"),
             *others,
         )
@@ -619,11 +623,6 @@ def somebody(settings: Settings) -> Column:
     """Return the user id; null if it means nobody."""
     user_id = F.col("user_id")
     return F.when(~user_id.isin(*settings.nobody_ids), user_id)
-
-
-def is_special(name: str) -> Column:
-    """Return whether the text has a character that SPECIAL names."""
-    return is_not_ascii(name) & F.col(name).rlike(SPECIAL)
 
 
 def is_not_ascii(name: str) -> Column:

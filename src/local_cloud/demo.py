@@ -14,6 +14,7 @@ from insights.report import render
 from insights.tables import text_table
 from local_cloud import counts, steps, trino
 from local_cloud.stack import Stack
+from simulator.traffic.refused import shown
 from simulator.traffic.source import Source
 
 FIRST_ROWS = 3
@@ -120,7 +121,8 @@ class Demo:
         if result.returncode:
             raise RuntimeError(f"the simulator ended with {result.returncode}")
         reported = json.loads(result.stdout)
-        return {name: reported[name] for name in ("input_rows", "malformed_rows", "injected_events", "sent_events")}
+        names = ("input_rows", "malformed_rows", "malformed_reasons", "injected_events", "sent_events")
+        return {name: reported[name] for name in names}
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
@@ -134,6 +136,7 @@ class Demo:
         s = self.summary
         lines = ["", "SHOPSTREAM DEMO", "", "From file to lake"]
         lines += [f"  {s[name]:>9,}  {meaning}" for name, meaning in FLOW.items()]
+        lines += shown(s["malformed_reasons"])
         lines += ["", "Bots"]
         lines += [f"  {s[name]:>9,}  {meaning}" for name, meaning in BOTS.items()]
         lines += [f"             {reason}: {count:,}" for reason, count in s["unjudged_reasons"].items()]
@@ -210,7 +213,10 @@ def verdict(summary: dict, faults: list[str]) -> list[str]:
 
 
 def faults(summary: dict, bursts: int) -> list[str]:
-    """Return the equalities that do not hold. There are none if every event and every bot is accounted for."""
+    """Return what is wrong: equalities that do not hold, and events that no rule has judged.
+
+    Nothing is if every event and every bot is accounted for.
+    """
     s = summary
     stored = s["curated_rows"] + s["duplicate_rows"] + s["quarantined_rows"]
     equalities = {
@@ -227,4 +233,10 @@ def faults(summary: dict, bursts: int) -> list[str]:
         "falsely_flagged_users = 0": (s["falsely_flagged_users"], 0),
         "notifications = incidents": (s["notifications"], s["incidents"]),
     }
-    return [f"{rule}: {left:,} is not {right:,}" for rule, (left, right) in equalities.items() if left != right]
+    found = [f"{rule}: {left:,} is not {right:,}" for rule, (left, right) in equalities.items() if left != right]
+    # That no rule uses a type is as it should be. Of any other event the rules should have said something.
+    unjudged = {reason: count for reason, count in s["unjudged_reasons"].items() if reason != "other_type"}
+    if unjudged:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in unjudged.items())
+        found.append(f"no rule has judged {sum(unjudged.values()):,} events: {reasons}; docs/detection.md says why")
+    return found

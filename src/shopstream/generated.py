@@ -5,10 +5,11 @@ GENERATED. A part of a file that people edit stands between two markers (`betwee
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from tabulate import tabulate
 
 from detector import rulebook
@@ -28,15 +29,22 @@ class MarkerError(ValueError):
     """A file lacks the markers of its generated part."""
 
 
-def between_markers(file: Path, part: str, content: str) -> str:
+def between_markers(name: str, text: str, part: str, content: str) -> str:
     """Return the text of a file with `content` as its generated part. Raise MarkerError if it has no such part."""
-    text = file.read_text(encoding="utf-8")
     begin = BEGIN.format(part)
     before, found, rest = text.partition(begin)
     _, ended, after = rest.partition(END)
     if not found or not ended:
-        raise MarkerError(f"{file.name}: needs the lines `{begin}` and `{END}`")
+        raise MarkerError(f"{name}: needs the lines `{begin}` and `{END}`")
     return f"{before}{begin}\n{content.strip()}\n{END}{after}"
+
+
+def in_page(root: Path, page: str, parts: Mapping[str, str]) -> str:
+    """Return the text of a page of docs/ with these generated parts."""
+    text = (root / "docs" / page).read_text(encoding="utf-8")
+    for part, content in parts.items():
+        text = between_markers(page, text, part, content)
+    return text
 
 
 def note(root: Path) -> str:
@@ -62,18 +70,21 @@ def rule_table(root: Path) -> str:
                 "OWASP": rule.description.owasp,
             }
         )
-    table = tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
-    return between_markers(root / "docs" / "detection.md", "rules", table)
+    return in_page(root, "detection.md", {"rules": table_of(rows)})
 
 
 def question_table(root: Path) -> str:
     """Return docs/questions.md with the table of all questions."""
-    table = questions_table(root / "sql" / "insights")
-    return between_markers(root / "docs" / "questions.md", "questions", table)
+    return in_page(root, "questions.md", {"questions": questions_table(root / "sql" / "insights")})
+
+
+def contract(root: Path) -> str:
+    """Return docs/contract.md with the tables of an event's fields, and of what each form of an event becomes."""
+    return in_page(root, "contract.md", {"event fields": event_table(root), "variants": variant_table(root)})
 
 
 def event_table(root: Path) -> str:
-    """Return docs/contract.md with the table of an event's fields."""
+    """Return the table of an event's fields."""
     rows = [
         {
             "field": f"`{field['name']}`",
@@ -84,8 +95,31 @@ def event_table(root: Path) -> str:
         }
         for field in json.loads((root / "contracts" / "event.json").read_text(encoding="utf-8"))
     ]
-    table = tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
-    return between_markers(root / "docs" / "contract.md", "event fields", table)
+    return table_of(rows)
+
+
+def variant_table(root: Path) -> str:
+    """Return the table of contracts/variants.yaml."""
+    variants = yaml.safe_load((root / "contracts" / "variants.yaml").read_text(encoding="utf-8"))
+    return table_of(
+        {"form": one["form"], "becomes": ", then ".join(map(becomes, one["outcome"])) or "nothing"} for one in variants
+    )
+
+
+def becomes(outcome: str) -> str:
+    """Return what happens to a line, for people."""
+    match outcome:
+        case "judged":
+            return "an event"
+        case "no_actor" | "other_type":
+            return f"an event, not judged: `{outcome}`"
+        case _:
+            return f"bad: `{outcome}`"
+
+
+def table_of(rows: Iterable[Mapping[str, str]]) -> str:
+    """Return rows as a table of Markdown."""
+    return tabulate(list(rows), headers="keys", tablefmt="github", disable_numparse=True)
 
 
 def json_type(field: Mapping[str, Any]) -> str:
@@ -125,7 +159,7 @@ GENERATED: Mapping[str, Render] = {
     f"notebooks/{NAME}.zpln": note,
     "docs/detection.md": rule_table,
     "docs/questions.md": question_table,
-    "docs/contract.md": event_table,
+    "docs/contract.md": contract,
     "src/lambda_alert/rules.json": rules_for_notices,
 }
 

@@ -114,7 +114,7 @@ class ReplayOptions:
 
     bursts: int = 0  # bots to mix in
     seed: int = 1  # of the bots and of the backoff
-    malformed: Path | None = None  # JSON lines; without it they go to the progress lines
+    malformed: Path | None = None  # JSON lines; without it the first ones go to the progress lines
     max_malformed: float = 0.01  # share of the rows
     labels: Path | None = None
     ledger: Path | None = None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from random import Random
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 import smart_open
 
@@ -26,9 +26,12 @@ from simulator.sending.sinks import AggregatingSink, FileSink, Sink, StreamSink,
 from simulator.sending.writer import Writer
 from simulator.traffic.bots import BotsError, BurstBots
 from simulator.traffic.generate import LookAlike
+from simulator.traffic.refused import Refused, shown
 from simulator.traffic.source import Malformed, Source, SourceError, transport
 
 NOT_ACKNOWLEDGED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+# So many malformed rows are printed without a file for them.
+PRINTED_ROWS = 10
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Outcome:
 
     summary: Summary
     put_events: int
+    refused: Refused
     error: Exception | None = None  # that ended it
     interrupted: bool = False
     damage: str | None = None  # which file could not be read to its end, and why
@@ -63,16 +67,21 @@ class Outcome:
             return INTERRUPTED
         return BAD_INPUT if self.damage else 0
 
-    def line(self) -> str:
-        """Return the last line of a replay: what was read, sent and acknowledged."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return the summary, with the reasons of malformed rows."""
+        return self.summary.as_dict() | {"malformed_reasons": self.refused.reasons()}
+
+    def lines(self) -> list[str]:
+        """Return the last lines of a replay: what was read, sent and acknowledged, and why rows were not sent."""
         summary = self.summary
         skipped = f", skipped {summary.skipped_events:,} acknowledged before" if summary.skipped_events else ""
         overtaken = f", {summary.overtakings:,} overtaken" if summary.overtakings else ""
-        return (
+        read = (
             f"read {summary.input_rows:,} rows ({summary.malformed_rows:,} malformed), injected "
             f"{summary.injected_events:,} events{skipped}, sent {self.put_events:,}, acknowledged "
             f"{summary.sent_events:,} ({summary.retries:,} retries{overtaken}) in {summary.seconds:.1f} s"
         )
+        return [read, *shown(self.refused.reasons())]
 
 
 def replay(
@@ -93,13 +102,18 @@ def replay(
         continues = options.resume and options.resume.exists()
         ledger = _side_file(stack, options.ledger, "a" if continues else "w")
         labels = _side_file(stack, options.labels)
-        malformed = _side_file(stack, options.malformed) or progress
+        malformed = _side_file(stack, options.malformed)
+        refused = Refused()
         source = _source(options, create_client)
         sink = _sink(stack, options, ledger, create_client)
         bots = BurstBots(options.bursts, options.seed) if options.bursts else None
 
         def keep(row: Malformed) -> None:
-            malformed.write(json.dumps(row.as_dict()) + "\n")
+            refused(row)
+            if malformed or refused.rows <= PRINTED_ROWS:
+                (malformed or progress).write(json.dumps(row.as_dict()) + "\n")
+            elif refused.rows == PRINTED_ROWS + 1:
+                progress.write("more rows are malformed: --malformed FILE keeps them all\n")
 
         run = Replay(
             source,
@@ -115,13 +129,15 @@ def replay(
         try:
             run.run()
         except (SendError, SourceError, BotsError) as raised:
-            if not sink.counts.put_events:
-                raise  # nothing was begun: the error alone says it best
+            if not sink.counts.put_events:  # nothing was begun: the error alone says it best
+                if isinstance(raised, SourceError) and refused.rows:
+                    raise type(raised)("\n".join([str(raised), *shown(refused.reasons())])) from raised
+                raise
             error = raised
         if labels:
             json.dump(bots.labels() if bots else [], labels, indent=2)
             labels.write("\n")
-        return Outcome(run.summary(), sink.counts.put_events, error, stopped(), source.damage)
+        return Outcome(run.summary(), sink.counts.put_events, refused, error, stopped(), source.damage)
 
 
 @contextmanager

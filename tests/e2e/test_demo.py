@@ -20,7 +20,8 @@ from simulator.traffic.source import COLUMNS
 SAMPLE = ROOT.parent / "shared" / "data" / "2019-Oct-head-17k.csv.gz"
 HOME = ROOT / "build" / "e2e"
 KEYS = [
-    *("run_id", "input_rows", "malformed_rows", "injected_events", "sent_events", "stream_events", "raw_events"),
+    *("run_id", "input_rows", "malformed_rows", "malformed_reasons", "injected_events", "sent_events"),
+    *("stream_events", "raw_events"),
     *("curated_rows", "duplicate_rows", "quarantined_rows", "missing_events", "labelled_bursts", "found_bursts"),
     *("falsely_flagged_users", "alert_records", "incidents", "notifications"),
     *("unjudged_events", "unjudged_reasons", "seconds"),
@@ -141,7 +142,7 @@ def test_real_shoppers_raise_no_alarm_and_each_bot_does(bursts: int) -> None:
     sent = 17_434 + injected
     alerts = alert_count(labels)
     assert len({label["user_id"] for label in labels}) == bursts
-    assert {name: summary[name] for name in KEYS if name not in ("run_id", "seconds")} == {
+    assert {name: summary[name] for name in KEYS if name not in ("run_id", "malformed_reasons", "seconds")} == {
         "input_rows": 17_435,
         "malformed_rows": 1,
         "injected_events": injected,
@@ -163,6 +164,8 @@ def test_real_shoppers_raise_no_alarm_and_each_bot_does(bursts: int) -> None:
     }
     [malformed] = (HOME / "demo" / "malformed.jsonl").read_text().splitlines()
     assert json.loads(malformed)["line_number"] == 17_436
+    assert summary["malformed_reasons"] == [{"rows": 1, "example": json.loads(malformed)}]
+    assert "1 malformed, for example" in out
     assert "All events accounted for, all bots found, no shopper flagged." in out
     page = (HOME / "report" / "index.html").read_text()
     for text in [question.title for question in all_questions()] + [str(label["user_id"]) for label in labels]:

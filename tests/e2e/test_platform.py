@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 
 import insight_reference
 import pytest
 import shop
+import variants
 from conftest import SHARED
 
 from insights import run_all, table_dates
@@ -343,3 +345,33 @@ def test_curating_the_same_days_again_changes_nothing(platform: Platform) -> Non
     assert again["curated_rows"] == again["quarantined_rows"] == 0
     after = counts.lake(platform.engine)
     assert after == before | {"duplicate_rows": before["duplicate_rows"] + len(platform.sent)}
+
+
+def test_both_paths_make_the_same_of_each_variant(platform: Platform) -> None:
+    kinesis, stream_1, stream_2 = (
+        platform.stack.client("kinesis"),
+        platform.outputs["raw_stream_name"],
+        platform.outputs["alert_stream_name"],
+    )
+    raw = counts.RawEvents(platform.stack.client("s3"), platform.outputs["raw_bucket"])
+    lines, unjudged = raw.count(), counts.unjudged(kinesis, stream_2)
+    sent = variants.records()
+    for start in range(0, len(sent), 20):  # a request holds 5 MB
+        entries = [one.entry() for one in sent[start : start + 20]]
+        assert kinesis.put_records(StreamName=stream_1, Records=entries)["FailedRecordCount"] == 0
+    steps.drain_and_resume(platform.stack)
+
+    assert counts.unjudged(kinesis, stream_2) - unjudged == variants.unjudged()
+    accused = {one["subject"] for one in platform.alerts() if one["window_end_at"] > variants.DAY}
+    assert accused == variants.subjects()
+
+    expected = lines + sum(one.lines for one in sent)
+    wait_for(lambda: raw.count() >= expected, f"{expected} lines, there are {raw.count()}", timeout_s=60)
+    curate(platform)
+    _, rows = platform.engine.query("select product_id from curated_events where product_id like '80000%'", [])
+    assert sorted(product for (product,) in rows) == sorted(product for one in sent for product in one.curated)
+    _, rows = platform.engine.query("select record_id, reason from quarantined_records", [])
+    before = {sha256(record.encode()).hexdigest() for record in shop.BAD_RECORDS}
+    assert {key: reason for key, reason in rows if key not in before} == {
+        key: reason for one in sent for key, reason in one.quarantined.items()
+    }

@@ -4,74 +4,21 @@ The stream then has another number of shards than the detector has subtasks. The
 what it adds.
 """
 
-import csv
-import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from bots import EVENTS_PER_USER, bursts, merge, open_shards, replaying, split, write_bots
 
 from local_cloud import counts, flink, steps
-from local_cloud.demo import REPLAY
-from local_cloud.pollers.shards import list_shards, read_all
-from local_cloud.stack import ROOT, Stack
+from local_cloud.pollers.shards import read_all
+from local_cloud.stack import Stack
 from local_cloud.waiting import wait_for
-from simulator.traffic.event import COLUMNS
 
-USERS_PER_S, EVENTS_PER_USER = 10, 6  # one above the threshold: each lost event is a missing alert
 KILLED_SECONDS, KILL_AFTER_S = 25, 12
-# A replay may end later than its events: Python starts slowly on a busy machine.
-LATE_S = 60
 # The replay looks at the shards every 10 s: it knows of the merge before the split, and of the split before its end.
 SECONDS, MERGE_AFTER_S, SPLIT_AFTER_S = 40, 15, 26
-AFTERWARDS_SECONDS = 10
-
-
-def write_bots(path: Path, seconds: int, first_user: int) -> set[str]:
-    """Write events of users who each do one thing too many in a second. Return them as subjects of alerts."""
-    with path.open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(COLUMNS)
-        for second in range(seconds):
-            for step in range(EVENTS_PER_USER):
-                for user in range(first_user + second * USERS_PER_S, first_user + (second + 1) * USERS_PER_S):
-                    at = f"2020-03-01 00:00:{second:02} UTC"
-                    rows.writerow([at, "view", 100 + step, 7, "", "kestrel", "9.90", user, f"s-{user}"])
-    return {f"user#{user}" for user in range(first_user, first_user + seconds * USERS_PER_S)}
-
-
-@contextmanager
-def replaying(stack: Stack, data: Path, seconds: int) -> Iterator[None]:
-    """Send the file at the pace of a shop, so that the detector is never far behind, and return when all is sent."""
-    command = [*REPLAY, str(data), "--stream", stack.outputs()["raw_stream_name"]]
-    command += ["--aggregate", "--time", "now", "--speed", "1"]
-    environment = stack.full_environment() | {"PYTHONPATH": str(ROOT / "src")}
-    replay = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
-    try:
-        yield
-        _, said = replay.communicate(timeout=seconds + LATE_S)
-    finally:
-        replay.kill()
-    assert replay.returncode == 0, said
-
-
-def bursts(stack: Stack) -> Counter[str]:
-    """Return how many incidents of the rule burst each subject has."""
-    incidents = counts.incidents(stack.client("dynamodb"), stack.outputs()["incident_table_name"])
-    return Counter(item["subject"] for item in incidents if item["rule"] == "burst")
-
-
-def open_shards(stack: Stack) -> list[dict]:
-    """Return the open shards of stream 1 in the order of their hash keys."""
-    shards = [
-        shard
-        for shard in list_shards(stack.client("kinesis"), stack.outputs()["raw_stream_name"])
-        if "EndingSequenceNumber" not in shard["SequenceNumberRange"]
-    ]
-    return sorted(shards, key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))
 
 
 def test_a_detector_that_is_killed_goes_on_at_its_checkpoint(stack: Stack, tmp_path: Path) -> None:
@@ -98,24 +45,6 @@ def test_a_detector_that_is_killed_goes_on_at_its_checkpoint(stack: Stack, tmp_p
     found = {alert["alert_id"] for alert in alerts if alert["rule"] == "burst" and alert["subject"] in bots}
     assert len(found) == len(bots)
     steps.start_detector(stack, savepoint)
-
-
-def split(stack: Stack, shard: dict) -> None:
-    """Split the shard into two of half its size."""
-    middle = (int(shard["HashKeyRange"]["StartingHashKey"]) + int(shard["HashKeyRange"]["EndingHashKey"])) // 2
-    stream = stack.outputs()["raw_stream_name"]
-    stack.client("kinesis").split_shard(
-        StreamName=stream, ShardToSplit=shard["ShardId"], NewStartingHashKey=str(middle)
-    )
-
-
-def merge(stack: Stack, shard: dict, next_shard: dict) -> None:
-    """Merge two shards that are side by side."""
-    stack.client("kinesis").merge_shards(
-        StreamName=stack.outputs()["raw_stream_name"],
-        ShardToMerge=shard["ShardId"],
-        AdjacentShardToMerge=next_shard["ShardId"],
-    )
 
 
 def test_every_event_of_every_aggregate_comes_through_a_merge_and_a_split(stack: Stack, tmp_path: Path) -> None:

@@ -209,7 +209,9 @@ def test_the_records_of_all_files_are_written(tmp_path: Path, capsys: pytest.Cap
     inputs = [shop(tmp_path / "a.csv", 2, 0), shop(tmp_path / "b.csv.gz", 300, 1)]
     from_data(inputs, tmp_path / "records.jsonl")
     assert sorted(map(int, users(tmp_path / "records.jsonl"))) == sorted([0, 1, *range(300)])
-    assert capsys.readouterr() == ("", "")
+    read, example = capsys.readouterr().err.splitlines()
+    assert read == "read 303 rows (1 malformed)"
+    assert example == f"          1 malformed, for example {inputs[1]}, line 301: 1 columns, expected 9: no row"
 
 
 def test_a_file_with_many_malformed_rows_is_refused(tmp_path: Path) -> None:
@@ -407,7 +409,7 @@ def test_a_backtest_of_files_needs_no_cloud(
     assert shopstream(["backtest", "--data", files, "--values", values, "--out", str(out)]) == 0
     said = capsys.readouterr()
     assert said.out.splitlines()[-1] == "1 would be flagged, 0 of them buy"
-    assert said.err == f"the alerts are in {out / 'alerts.jsonl'}\n"
+    assert said.err == f"read 4 rows (0 malformed)\nthe alerts are in {out / 'alerts.jsonl'}\n"
 
 
 def test_data_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -426,7 +428,7 @@ def test_rules_that_do_not_run_are_an_error(
     monkeypatch.setattr(backtest, "launch", launch)
     file = shop(tmp_path / "a.csv", 2, 0)
     assert shopstream(["backtest", "--data", file, "--out", str(tmp_path / "out")]) == 1
-    assert capsys.readouterr().err == "error: the rules did not run: see alerts.log\n"
+    assert capsys.readouterr().err == "read 2 rows (0 malformed)\nerror: the rules did not run: see alerts.log\n"
 
 
 def test_the_process_of_the_rules_gets_one_request_and_the_detectors_environment(

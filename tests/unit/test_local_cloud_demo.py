@@ -23,6 +23,8 @@ GOOD = {
     "alert_records": 8,
     "incidents": 6,
     "notifications": 6,
+    "unjudged_events": 0,
+    "unjudged_reasons": {},
 }
 
 BOTS = [{"user_id": 900_000_000_001, "event_count": 12}, {"user_id": 900_000_000_002, "event_count": 8}]
@@ -39,12 +41,20 @@ def test_the_last_line_says_what_was_left_out() -> None:
     well = "All events accounted for, all bots found, no shopper flagged."
     none = {"malformed_rows": 0, "quarantined_rows": 0, "unjudged_events": 0, "unjudged_reasons": {}}
     assert verdict(GOOD | none, []) == [well]
-    some = {"unjudged_events": 1_204, "unjudged_reasons": {"ahead": 4, "late": 1_200}}
+    some = {"unjudged_events": 1_200, "unjudged_reasons": {"other_type": 1_200}}
     assert verdict(GOOD | some, []) == [
         well,
-        "Left out: 10 malformed rows; 7 quarantined records; 1,204 unjudged events, most of them late.",
+        "Left out: 10 malformed rows; 7 quarantined records; 1,200 unjudged events, most of them other_type.",
     ]
     assert verdict(GOOD | none, ["a is not b"]) == ["FAILED:", "  a is not b"]
+
+
+def test_of_events_that_no_rule_has_judged_nothing_is_well() -> None:
+    reasons = {"unjudged_events": 1_234, "unjudged_reasons": {"ahead": 4, "late": 1_200, "other_type": 30}}
+    assert faults(GOOD | reasons, 5) == [
+        "no rule has judged 1,204 events: 4 ahead, 1,200 late; docs/detection.md says why"
+    ]
+    assert faults(GOOD | {"unjudged_events": 30, "unjudged_reasons": {"other_type": 30}}, 5) == []
 
 
 def test_a_run_without_bots_has_no_faults() -> None:

@@ -118,6 +118,17 @@ class TestReplay:
         assert summary == {
             "input_rows": 3,
             "malformed_rows": 1,
+            "malformed_reasons": [
+                {
+                    "rows": 1,
+                    "example": {
+                        "file": arguments[1],
+                        "line_number": 3,
+                        "reason": "1 columns, expected 9",
+                        "row": "bad",
+                    },
+                }
+            ],
             "skipped_events": 0,
             "sent_events": 2 + injected,
             "retries": 0,
@@ -143,7 +154,19 @@ class TestReplay:
         assert len(bots) == 2
         assert bots == {user: sum(event["user_id"] == user for event in events) for user in bots}
         assert sorted(ledger.read_text().split()) == sorted(event_key(event) for event in events)
-        assert len(said(capsys)) == 1, "malformed rows are in their file, not on the screen"
+        example = f"          1 malformed, for example {path}, line 3: 1 columns, expected 9: bad"
+        assert said(capsys)[1:] == [example], "the rows are in their file; the screen has one of each reason"
+
+    def test_at_most_ten_malformed_rows_are_on_the_screen(
+        self, stream: Stream, file, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = file(0, *["bad"] * 30)
+        assert run(["replay", str(path), "--stream", "one", "--max-malformed", "1"]) == 0
+        *rows, more, read, example = said(capsys)
+        assert [json.loads(row)["line_number"] for row in rows] == list(range(3, 13))
+        assert more == "more rows are malformed: --malformed FILE keeps them all"
+        assert read.startswith("read 31 rows (30 malformed), ")
+        assert example.startswith("         30 malformed, for example ")
 
     def test_malformed_rows_are_on_the_screen_without_a_file_for_them(
         self, stream: Stream, file, capsys: pytest.CaptureFixture[str]
@@ -327,10 +350,11 @@ class TestReplayFails:
     def test_too_many_malformed_rows(self, stream: Stream, file, tmp_path: Path, capsys) -> None:
         path = file(*range(98), "bad", "bad")
         assert run(["replay", str(path), "--stream", "one", "--malformed", str(tmp_path / "m")]) == 2
-        assert said(capsys)[-1] == (
+        assert said(capsys)[-2:] == [
             "error: 2 of the first 100 rows are malformed, allowed is a share of 0.01; "
-            "see why in the --malformed file, or allow more with --max-malformed"
-        )
+            "mend the file, or allow more with --max-malformed",
+            f"          2 malformed, for example {path}, line 100: 1 columns, expected 9: bad",
+        ]
         assert len((tmp_path / "m").read_text().splitlines()) == 2
         assert stream.records() == []
 

@@ -608,7 +608,7 @@ class TestTooManyMalformed:
         summary = run.replay.summary()
         assert str(raised.value) == (
             f"{summary.malformed_rows} of the first {summary.input_rows:,} rows are malformed, allowed is a share of "
-            "0.01; see why in the --malformed file, or allow more with --max-malformed"
+            "0.01; mend the file, or allow more with --max-malformed"
         )
         assert summary.input_rows < 1700
         assert summary.sent_events == len(run.stream.events) <= 1000
@@ -642,7 +642,7 @@ class TestTooManyMalformed:
             run.replay.run()
         assert (run.stream.calls, run.sink.counts.put_events, len(run.malformed)) == (0, 0, 600)
         assert str(raised.value) == (
-            "600 of the first 900 rows are malformed, allowed is a share of 0.5; see why in the --malformed file, or "
+            "600 of the first 900 rows are malformed, allowed is a share of 0.5; mend the file, or "
             "allow more with --max-malformed"
         )
 

@@ -194,8 +194,8 @@ def _replay(options: ReplayOptions, create_client: ClientFactory, json: bool) ->
     except KeyboardInterrupt:
         raise Failure("stopped at once: what was not yet sent or written is lost", INTERRUPTED) from None
     if json:
-        print(json_format.dumps(outcome.summary.as_dict()), flush=True)
-    print(outcome.line(), file=sys.stderr)
+        print(json_format.dumps(outcome.as_dict()), flush=True)
+    print(*outcome.lines(), sep="\n", file=sys.stderr)
     if outcome.problem:
         raise Failure(outcome.problem, outcome.exit_code)
     return outcome.exit_code

@@ -28,8 +28,8 @@ KEY_BYTES = 1 + 3
 class Aggregator:
     """Packs events by the shard that they belong to.
 
-    Consumers drop an event in an aggregate if its own hash key is not in the shard; Flink's connector does so without a
-    log line. So the aggregate and its events all carry the hash key at which their shard begins: after a reshard, they
+    Many consumers drop an aggregate without a word if the hash key of an event in it is not in the shard (the detector
+    does not). So the aggregate and its events all carry the hash key at which their shard begins: after a reshard, they
     still belong to the same shard.
 
     This class fills the library's message itself. The library's RecordAggregator takes several times as long: it counts

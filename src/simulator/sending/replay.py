@@ -194,7 +194,7 @@ class Replay:
         if self._malformed_rows > share * rows:
             raise TooManyMalformed(
                 f"{self._malformed_rows:,} of the first {rows:,} rows are malformed, allowed is a share of "
-                f"{share:g}; see why in the --malformed file, or allow more with --max-malformed"
+                f"{share:g}; mend the file, or allow more with --max-malformed"
             )
 
     def _begin(self, first_ms: int) -> None:

@@ -55,7 +55,7 @@ def lake(spark: SparkSession, tmp_path: Path) -> Lake:
 
 
 def test_every_line_is_in_one_place(lake: Lake, deliver: Callable) -> None:
-    bad = [b"", b"oops", b'{"a":1', b"\xff\xfe", event(9).replace(b"1.50", b"-1.50")]
+    bad = [b"[]", b"oops", b'{"a":1', b"\xff\xfe", event(9).replace(b"1.50", b"-1.50")]
     deliver(MONDAY, "a", [event(1), event(2), event(1), bad[1]])
     deliver(MONDAY, "b", [event(3), event(2), event(2), *bad])
     deliver(WEDNESDAY, "c", [event(4), event(3), bad[0]])
@@ -125,7 +125,7 @@ def test_only_what_is_new_is_added(lake: Lake, deliver: Callable) -> None:
 
 
 def test_only_a_newline_ends_a_line(lake: Lake, deliver: Callable) -> None:
-    deliver(MONDAY, "a", [event(1) + b"\r", b"one\rrecord"])
+    deliver(MONDAY, "a", [event(1) + b"\r", b"one\rrecord", b"", b" \t\r"])  # blank lines are nothing
     assert lake.run() == (2, 1, 0, 1)
     assert [row["record"] for row in lake.rows("quarantined_records")] == ["one\rrecord"]
 

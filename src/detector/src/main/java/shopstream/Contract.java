@@ -112,22 +112,17 @@ public final class Contract implements Serializable {
         this.maxAheadMs = maxAheadMs;
     }
 
-    /** Returns what the lines of a record hold. Blank lines beside others are nothing. */
+    /** Returns what the lines of a record hold. A blank line is nothing. */
     public Batch read(byte[] record, long arrivedAt) {
         Batch batch = new Batch();
         int start = 0;
-        boolean isEmpty = true;
         for (int end = 0; end <= record.length; end++) {
             if (end == record.length || record[end] == '\n') {
                 if (!isBlank(record, start, end)) {
-                    isEmpty = false;
                     readLine(record, start, end - start, arrivedAt, batch);
                 }
                 start = end + 1;
             }
-        }
-        if (isEmpty) {
-            batch.unjudged.add("not_json");
         }
         return batch;
     }

@@ -1,12 +1,21 @@
 package shopstream;
 
 import java.time.Duration;
+import java.util.List;
 import java.util.Properties;
+import org.apache.flink.api.common.functions.RuntimeContext;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
+import org.apache.flink.kinesis.shaded.com.amazonaws.services.kinesis.model.HashKeyRange;
+import org.apache.flink.kinesis.shaded.com.amazonaws.services.kinesis.model.Shard;
+import org.apache.flink.metrics.MetricGroup;
 import org.apache.flink.streaming.api.functions.AssignerWithPeriodicWatermarks;
 import org.apache.flink.streaming.api.functions.source.SourceFunction.SourceContext;
 import org.apache.flink.streaming.api.watermark.Watermark;
 import org.apache.flink.streaming.connectors.kinesis.FlinkKinesisConsumer;
+import org.apache.flink.streaming.connectors.kinesis.internals.KinesisDataFetcher;
+import org.apache.flink.streaming.connectors.kinesis.internals.publisher.RecordPublisher;
+import org.apache.flink.streaming.connectors.kinesis.model.SequenceNumber;
+import org.apache.flink.streaming.connectors.kinesis.model.StreamShardHandle;
 import org.apache.flink.streaming.connectors.kinesis.serialization.KinesisDeserializationSchema;
 import org.apache.flink.streaming.connectors.kinesis.util.UniformShardAssigner;
 
@@ -47,6 +56,56 @@ final class Records implements KinesisDeserializationSchema<Batch> {
         @Override
         public void run(SourceContext<Batch> context) throws Exception {
             super.run(new Patient(context));
+        }
+
+        @Override
+        protected KinesisDataFetcher<Batch> createFetcher(
+                List<String> streams,
+                SourceContext<Batch> context,
+                RuntimeContext runtime,
+                Properties properties,
+                KinesisDeserializationSchema<Batch> records) {
+            return new Fetcher(streams, context, runtime, properties, records, this);
+        }
+    }
+
+    /**
+     * Reads every record of an aggregate.
+     *
+     * <p>The connector drops an aggregate that holds a record whose key belongs to another shard, without a word. Producers
+     * that pack the records of many keys into one send such aggregates. So a shard seems to have all keys here.
+     */
+    private static final class Fetcher extends KinesisDataFetcher<Batch> {
+
+        // The last of 128 bits.
+        private static final String LAST_KEY = "340282366920938463463374607431768211455";
+
+        Fetcher(
+                List<String> streams,
+                SourceContext<Batch> context,
+                RuntimeContext runtime,
+                Properties properties,
+                KinesisDeserializationSchema<Batch> records,
+                Source source) {
+            super(
+                    streams,
+                    context,
+                    runtime,
+                    properties,
+                    records,
+                    source.getShardAssigner(),
+                    source.getPeriodicWatermarkAssigner(),
+                    source.getWatermarkTracker());
+        }
+
+        @Override
+        protected RecordPublisher createRecordPublisher(
+                SequenceNumber from, Properties properties, MetricGroup metrics, StreamShardHandle handle)
+                throws InterruptedException {
+            Shard shard = handle.getShard().clone();
+            shard.setHashKeyRange(new HashKeyRange().withStartingHashKey("0").withEndingHashKey(LAST_KEY));
+            return super.createRecordPublisher(
+                    from, properties, metrics, new StreamShardHandle(handle.getStreamName(), shard));
         }
     }
 
