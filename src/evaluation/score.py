@@ -7,7 +7,7 @@ subject that a rule reports is flagged wrongly. The tutorial is the blog post th
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import ceil
@@ -109,10 +109,11 @@ def unix_seconds(text: str) -> float:
     return datetime.fromisoformat(text.replace(" UTC", "Z").replace(" ", "T")).astimezone(UTC).timestamp()
 
 
-def score(truth: Truth, alerts: Sequence[Alert], rules: Iterable[str], same_rule: bool = True) -> dict[str, Any]:
+def score(truth: Truth, alerts: Sequence[Alert], rules: Collection[str]) -> dict[str, Any]:
     """Return every figure of one run.
 
-    Without `same_rule` any alert finds an attacker: the tutorial has one rule for all of them.
+    An attacker is found by the rule that its scenario is named after. If no rule has that name (labels from elsewhere,
+    or the tutorial's one rule), any alert finds it.
     """
     by_subject: dict[str, list[Alert]] = defaultdict(list)
     for alert in alerts:
@@ -126,7 +127,7 @@ def score(truth: Truth, alerts: Sequence[Alert], rules: Iterable[str], same_rule
         for attacker in attackers:
             during = [alert for alert in by_subject[attacker.subject] if overlaps(attacker, alert)]
             raised.append(len(during))
-            proofs = [alert for alert in during if alert.rule == scenario or not same_rule]
+            proofs = [alert for alert in during if alert.rule == scenario or scenario not in rules]
             if proofs:
                 delays.append(min(alert.window_end for alert in proofs) - (attacker.started_at or 0))
         rows.append(
@@ -205,7 +206,7 @@ def run(traffic: Sequence[str], truth: Truth, folder: Path) -> dict[str, Any]:
         "buyers": len(truth.buyers - attackers - truth.controls),
         "controls": len(truth.controls),
         "ours": score(truth, ours, rule_names()),
-        TUTORIAL: score(truth, tutorials, [TUTORIAL], same_rule=False),
+        TUTORIAL: score(truth, tutorials, [TUTORIAL]),
     }
 
 

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 
 from insights import Answer, all_questions, run_all, table_dates
@@ -14,8 +15,11 @@ from insights.report import render
 from insights.tables import text_table
 from local_cloud import counts, steps, trino
 from local_cloud.stack import Stack
-from simulator.traffic.refused import shown
-from simulator.traffic.source import Source
+from simulator.options import ReplayOptions
+from simulator.sending.replay import CHECKED_ROWS, Plan, Replay
+from simulator.sending.sinks import FileSink
+from simulator.traffic.refused import Refused, shown
+from simulator.traffic.source import Source, SourceError
 
 FIRST_ROWS = 3
 # In a process of its own, as people run it.
@@ -42,8 +46,7 @@ class Demo:
         """
         started = time.monotonic()
         # Bad input should fail now, and not after minutes.
-        if next(Source(self.inputs).events(), None) is None:
-            raise RuntimeError(f"{self.data} holds no event in the contract's shape: nothing to replay")
+        self.check()
         all_questions()
         stack = Stack.create(self.directory / "stack", first_port)
         for name in ("summary.json", "malformed.jsonl", "labels.json", "ledger.txt"):
@@ -59,6 +62,19 @@ class Demo:
         self.report.parent.mkdir(parents=True, exist_ok=True)
         self.report.write_text(render(answers, incidents, self.summary), encoding="utf-8")
         return self.text(answers, incidents)
+
+    def check(self) -> None:
+        """Read the first rows as the replay will. Raise RuntimeError or SourceError if that would stop it."""
+        refused = Refused()
+        plan = Plan(max_malformed=ReplayOptions.max_malformed)
+        source = Source(self.inputs, CHECKED_ROWS)
+        replay = Replay(source, FileSink(), plan, malformed=refused, progress=StringIO())
+        try:
+            found = replay.run().sent_events
+        except SourceError as error:
+            raise RuntimeError("\n".join([str(error), *shown(refused.reasons())])) from error
+        if not found:
+            raise RuntimeError(f"{self.data} holds no event in the contract's shape: nothing to replay")
 
     @property
     def data(self) -> str:

@@ -41,8 +41,14 @@ def test_an_attacker_is_found_by_the_rule_of_its_scenario_during_the_attack() ->
 
 
 def test_the_tutorials_one_rule_finds_whatever_it_reports() -> None:
-    [row] = score(Truth([SCRAPER]), [alert("tutorial", "user#2", 1_100)], ["tutorial"], same_rule=False)["scenarios"]
+    [row] = score(Truth([SCRAPER]), [alert("tutorial", "user#2", 1_100)], ["tutorial"])["scenarios"]
     assert row["found"] == 1
+
+
+def test_an_attacker_of_another_scenario_is_found_by_any_rule() -> None:
+    truth = read_labels('{"attackers": {"2": {"scenario": "price spy"}, "3": {"scenario": "price spy"}}}')
+    [row] = score(truth, [alert("scraper", "user#2", 1_100)], ["burst", "scraper"])["scenarios"]
+    assert (row["attackers"], row["found"]) == (2, 1)
 
 
 def test_intensities_are_scored_apart() -> None:
@@ -157,7 +163,7 @@ def test_percentile_is_a_value_that_was_there() -> None:
 def test_the_tables_show_our_rules_beside_the_tutorials() -> None:
     truth = Truth([BURSTER], controls={"user#6"})
     ours = score(truth, [alert("burst", "user#1", 105)], ["burst"])
-    tutorial = score(truth, [alert("tutorial", "user#6", 105)], ["tutorial"], same_rule=False)
+    tutorial = score(truth, [alert("tutorial", "user#6", 105)], ["tutorial"])
     result = {"humans": 1_234, "buyers": 5, "controls": 1, "ours": ours, "tutorial": tutorial}
     lines = tables("made", result).splitlines()
     assert lines[0] == "made: 1,234 humans (5 of them buy), 1 controls"
