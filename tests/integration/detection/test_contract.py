@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import pytest
 from conftest import NOBODY
+from expensive import EXPENSIVE, LIMIT_S, MEGABYTE, event, with_raw
 
 GOLDEN = Path(__file__).parents[3] / "contracts" / "golden"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ARRIVED = datetime(2030, 1, 1, tzinfo=UTC)
-LIMIT_S = 1.0
 KINDS = {"view": 1, "cart": 2, "remove_from_cart": 3, "purchase": 4}
 
 
@@ -55,17 +55,6 @@ def read(jvm: Any) -> Read:
         return Batch(events, list(get_field(batch, "unjudged")))
 
     return run
-
-
-def event(**changes: Any) -> dict:
-    own = {"event_time": "2019-10-01T00:00:00.000Z", "event_type": "view", "product_id": "1", "user_id": "7"}
-    return own | {"user_session": "s"} | changes
-
-
-def with_raw(name: str, value: str) -> str:
-    """Return an event with a field whose JSON is this."""
-    fields = {key: one for key, one in event().items() if key != name}
-    return f'{json.dumps(fields)[:-1]}, "{name}": {value}}}'
 
 
 def golden(name: str) -> Iterator[Any]:
@@ -402,48 +391,13 @@ class TestLines:
         assert len(batch.events) == 500
 
 
-def colliding(pairs: int) -> list[str]:
-    """Return names for which a hash that multiplies by 33, or by 31, is the same."""
-    names = [""]
-    for _ in range(pairs):
-        names = [name + block for name in names for block in ("aZ", "b9")]
-    return names + [name.replace("aZ", "Aa").replace("b9", "BB") for name in names]
-
-
-MEGABYTE = 1_000_000
-EXPENSIVE = {
-    "an exponent far below": with_raw("price", "1e-100000000"),
-    "an exponent far above": with_raw("price", "1e100000000"),
-    "an exponent of many digits": with_raw("price", "1e" + "9" * 100_000),
-    "a price of many digits": with_raw("price", "9" * 100_000),
-    "a price of many decimals": with_raw("price", "1." + "9" * 100_000),
-    "a quantity of many digits": with_raw("quantity", "9" * 100_000),
-    "an id of many digits": with_raw("user_id", "9" * MEGABYTE),
-    "a long id": with_raw("user_id", '"' + "x" * MEGABYTE + '"'),
-    "a long id of escapes": with_raw("user_id", '"' + "\\u00e9" * 150_000 + '"'),
-    "a long type": with_raw("event_type", '" ' + "X" * MEGABYTE + '"'),
-    "a long time": with_raw("event_time", '"2019-10-01T00:00:00.' + "0" * MEGABYTE + 'Z"'),
-    "a long page": with_raw("page_url", '"' + "x" * MEGABYTE + '"'),
-    "a number of many digits that is not ours": with_raw("other", "9" * 100_000),
-    "an exponent that is not ours": with_raw("other", "1e999999999"),
-    "many fields": with_raw("other", "1, " + ", ".join(f'"{number}": 1' for number in range(60_000))),
-    "many fields with one hash": with_raw("other", "1, " + ", ".join(f'"{name}": 1' for name in colliding(11))),
-    "a field often": with_raw("price", "1" + ', "price": 1' * 60_000),
-    "deep lists": with_raw("other", "[" * 99 + "]" * 99),
-    "deep lists by one too many": with_raw("other", "[" * 100 + "]" * 100),
-    "very deep lists": with_raw("other", "[" * 400_000 + "]" * 400_000),
-    "very deep objects": with_raw("other", '{"a":' * 150_000 + "1" + "}" * 150_000),
-    "deep lists in place of an id": with_raw("user_id", "[" * 400_000 + "]" * 400_000),
-    "lists without an end": "[" * MEGABYTE,
-    "objects without an end": '{"a":' * 200_000,
-    "a text without an end": '{"a": "' + "x" * MEGABYTE,
+RECORDS = {name: line for name, (line, _) in EXPENSIVE.items()} | {
     "many lines": "\n".join(["{"] * 30_000),
     "many blank lines": "\n" * MEGABYTE,
-    "half a character at each place": b'{"a": "' + b"\xc3" * MEGABYTE + b'"}',
 }
 
 
-@pytest.mark.parametrize("record", EXPENSIVE.values(), ids=EXPENSIVE)
+@pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
 def test_no_record_is_expensive(jvm: Any, read: Read, record: str | bytes) -> None:
     from py4j.java_gateway import get_field
 
@@ -462,35 +416,10 @@ def test_no_record_is_expensive(jvm: Any, read: Read, record: str | bytes) -> No
     assert (len(good.events), good.unjudged) == (1, [])
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        *(("a price of many digits", "wrong_type:price"), ("an exponent far above", "wrong_type:price")),
-        *(("a quantity of many digits", "wrong_type:quantity"), ("an id of many digits", "too_long:user_id")),
-        *(
-            ("a long id", "too_long:user_id"),
-            ("a long type", "too_long:event_type"),
-            ("a field often", "repeated:price"),
-        ),
-        *(("a long time", "bad_time:event_time"), ("lists without an end", "not_json")),
-        *((name, "not_json") for name in ("deep lists by one too many", "very deep lists", "very deep objects")),
-        *(("a text without an end", "not_json"), ("objects without an end", "not_json")),
-        ("half a character at each place", "not_utf8"),
-    ],
-)
-def test_expensive_records_have_their_reason(read: Read, name: str, reason: str) -> None:
-    assert read(EXPENSIVE[name]) == ([], [reason])
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("a long page", "many fields", "many fields with one hash", "deep lists", "an exponent that is not ours"),
-        "a number of many digits that is not ours",
-    ],
-)
-def test_unusual_records_are_events(read: Read, name: str) -> None:
-    assert read(EXPENSIVE[name])[1:] == ([],)
+@pytest.mark.parametrize(("line", "reason"), EXPENSIVE.values(), ids=EXPENSIVE)
+def test_expensive_lines_have_their_outcome(read: Read, line: str | bytes, reason: str | None) -> None:
+    events, unjudged = read(line)
+    assert (len(events), unjudged) == ((0, [reason]) if reason else (1, []))
 
 
 def test_random_bytes_harm_nothing(jvm: Any) -> None:

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import time
 from datetime import datetime
 from decimal import Decimal
 from ipaddress import IPv4Address, IPv6Address
@@ -10,10 +11,11 @@ from unicodedata import combining, normalize
 
 import pytest
 import reference
+from expensive import EXPENSIVE, LIMIT_S
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
-from glue_etl.curate_events import CURATED_EVENTS, RAW_LINES, SPECIAL, Settings, validate
+from glue_etl.curate_events import CURATED_EVENTS, RAW_LINES, SPECIAL, Settings, read_line, validate
 
 WIRE = (
     b'{"event_time":"2019-10-01T00:00:00.000Z","event_type":"view","product_id":"44600062",'
@@ -411,3 +413,24 @@ def test_mutated_lines_are_validated_as_by_the_reference(spark: SparkSession) ->
 def expected(line: bytes) -> dict:
     """Return the columns that the reference computes."""
     return reference.curated(line, SETTINGS.nobody_ids)
+
+
+@pytest.mark.parametrize(("line", "reason"), EXPENSIVE.values(), ids=EXPENSIVE)
+def test_no_line_is_expensive(line: str | bytes, reason: str | None) -> None:
+    sent = line if isinstance(line, bytes) else line.encode()
+    took_s = []
+    for _ in range(3):  # the machine may be busy
+        began = time.monotonic()
+        read = read_line(sent)
+        took_s.append(time.monotonic() - began)
+    assert read[0] == reason
+    assert min(took_s) < LIMIT_S
+
+
+def test_expensive_lines_cost_spark_no_more(spark: SparkSession) -> None:
+    """Read those that Spark reads itself, too: its regular expressions look at each line."""
+    lines = [line if isinstance(line, bytes) else line.encode() for line, _ in EXPENSIVE.values()]
+    began = time.monotonic()
+    rows = validate_lines(spark, lines)
+    assert time.monotonic() - began < len(lines) * LIMIT_S
+    assert [row.reason for row in rows] == [reason for _, reason in EXPENSIVE.values()]
