@@ -239,7 +239,7 @@ variable "raw_retention_days" {
 }
 
 variable "address_form" {
-  description = "How the curated table stores client addresses: whole, or truncated to their network (/24 of IPv4, /48 of IPv6). Raw objects and quarantined records are as sent."
+  description = "How the curated table stores client addresses: whole, or truncated to their network (/24 of IPv4, /48 of IPv6). Raw objects and quarantined records are as sent, and alerts of the rule identity_rotator hold whole addresses of IPv4."
   type        = string
   default     = "whole"
 

@@ -93,7 +93,7 @@ class ExpectedAlert(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rule: str | None = None
-    subject: Annotated[str, Field(pattern=r"^((user|session|product)#[^\x00-\x1f\x7f]{1,128}|site)$")] = "site"
+    subject: Annotated[str, Field(pattern=r"^((user|session|product|ip)#[^\x00-\x1f\x7f]{1,128}|site)$")] = "site"
     end: float
     count: int
     threshold: int | None = None

@@ -69,7 +69,7 @@ def build(book: Book, groups: Groups, options: Mapping[str, str], only: Collecti
     job.read(
         sorted(groups.get("nobody", {}).values()),
         known["source"]["max_ahead_s"],
-        *(windows(book, known, subject) for subject in ("actor", "product", "site")),
+        *(windows(book, known, subject) for subject in ("actor", "product", "address", "site")),
     )
     chosen = [rule for rule in rules(book) if not only or rule in only]
     for rule in chosen:

@@ -73,7 +73,7 @@ class RuleDescription(Description):
 
     question: Annotated[str, StringConstraints(pattern=r"\?$")]
     grain: Text
-    subject: Literal["actor", "product", "site"]
+    subject: Literal["actor", "product", "address", "site"]
     owasp: Owasp
     severity: Literal["low", "medium", "high", "critical"]
     # What must be true besides a count above the threshold; for the table in the docs.

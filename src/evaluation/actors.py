@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-USER, SESSION, PRODUCT, SITE = "user#", "session#", "product#", "site"
+USER, SESSION, PRODUCT, ADDRESS, SITE = "user#", "session#", "product#", "ip#", "site"
 PEOPLE = (USER, SESSION)
 # The default of Terraform's variable `nobody_ids`: user ids that shops write for guests. It is a property group of the
 # detector, by any keys.
@@ -22,7 +22,7 @@ def actor_of(event: Mapping[str, Any], nobody_ids: Collection[str] = NOBODY_IDS)
 
 def subject_of(name: str) -> str:
     """Return the subject as in alerts. A name without a known kind is a user's id."""
-    return name if name == SITE or name.startswith((USER, SESSION, PRODUCT)) else f"{USER}{name}"
+    return name if name == SITE or name.startswith((USER, SESSION, PRODUCT, ADDRESS)) else f"{USER}{name}"
 
 
 def buys(event: Mapping[str, Any]) -> bool:

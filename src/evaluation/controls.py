@@ -12,6 +12,7 @@ REORDERED_ITEMS = 7
 REMOVED_ITEMS = 4  # one after the other, each recorded twice
 TRIED_ITEMS, TRIED_S = 20, 600  # put into the cart in so long
 GUESTS = 30  # at the same time
+SHARERS, SHARED_S, SHARER_VIEWS = 600, 3_600, 3  # people of one address, in so long, each with so many views
 
 
 def plan_five_tabs(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan:
@@ -91,6 +92,20 @@ def plan_guests(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan:
     return AttackPlan(steps[0].actor, steps)
 
 
+def plan_shared_address(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan:
+    """Let many people shop from one address, of a company or a carrier, within an hour, each at human pace."""
+    start = lab.start(number, of, SHARED_S)
+    address = lab.new_address()
+    steps = []
+    for _ in range(SHARERS):
+        user_id, session = lab.new_user(), lab.new_session()
+        begin = start + lab.random.randrange(SHARED_S - SHARER_VIEWS * 2 * PAUSE_S)
+        for place, product in enumerate(lab.products(SHARER_VIEWS)):
+            at = begin + 2 * PAUSE_S * place + lab.random.randrange(PAUSE_S)
+            steps.append(Step(at, user_id, session, product, client_ip=address))
+    return AttackPlan(f"ip#{address}", steps)
+
+
 def _filled_cart(lab: Lab, number: int, of: int, items: int, pauses: int = 1) -> list[Step]:
     """Return what fills a cart slowly, with so many pauses left after it."""
     start = lab.start(number, of, (items + pauses) * PAUSE_S)
@@ -116,4 +131,8 @@ CONTROLS = {
     "double_removals": plan_double_removals,
     "changed_mind": plan_changed_mind,
     "guests": plan_guests,
+    "shared_address": plan_shared_address,
 }
+
+# They are so large that there are only a few.
+LARGE = frozenset({"shared_address"})

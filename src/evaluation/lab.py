@@ -58,6 +58,7 @@ class Step:
     session: str
     product: Event
     event_type: str = "view"
+    client_ip: str | None = None
 
     @property
     def actor(self) -> str:
@@ -116,6 +117,10 @@ class Lab:
     def new_session(self) -> str:
         """Return the id of a session."""
         return str(UUID(int=self.random.getrandbits(128), version=4))
+
+    def new_address(self) -> str:
+        """Return an address of the range for private networks, from which nobody reaches a shop."""
+        return f"10.{self.random.randrange(256)}.{self.random.randrange(256)}.{self.random.randrange(1, 255)}"
 
     def amount(self, limit: Limit, intensity: float) -> int:
         """Return how many actions an attacker of this intensity takes: at least one above the threshold."""

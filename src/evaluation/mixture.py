@@ -84,7 +84,8 @@ class Mixture:
         attack = sorted((step.second, number) for number, step in enumerate(self.steps))
         attacks = ((second * 1000, 1, _event(self.steps[number])) for second, number in attack)
         traffic = ((at_ms(event), 0, event) for event in source.events())
-        columns = source.columns
+        own = {name for step in self.steps for name in ("client_ip",) if step.client_ip}
+        columns = [name for name in FIELDS if name in own or name in source.columns]
         rows = 0
         with smart_open.open(out, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -135,6 +136,7 @@ def _event(step: Step) -> Event:
             "event_type": step.event_type,
             "user_id": step.user_id,
             "user_session": step.session,
+            "client_ip": step.client_ip,
         }
     )
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from evaluation.controls import CONTROLS
+from evaluation.controls import CONTROLS, LARGE
 from evaluation.lab import AttackPlan, Lab, ScenarioError, Step
 from evaluation.rules import attack_files
 
@@ -38,7 +38,10 @@ def load(files: Mapping[str, Path] | None = None) -> dict[str, Scenario]:
     """Return every scenario by name. `files` are the rules' attacks by rule, by default those of this repository."""
     found = [_of_rule(rule, _module(rule, file)) for rule, file in (attack_files() if files is None else files).items()]
     found += [Scenario(JUST_UNDER, plan_just_under, has_intensity=False)]
-    found += [Scenario(name, plan, is_control=True, has_intensity=False) for name, plan in CONTROLS.items()]
+    found += [
+        Scenario(name, plan, is_control=True, has_intensity=False, is_sparse=name in LARGE)
+        for name, plan in CONTROLS.items()
+    ]
     return {scenario.name: scenario for scenario in found}
 
 

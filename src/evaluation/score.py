@@ -170,7 +170,7 @@ def count_flagged(truth: Truth, alerts: Iterable[Alert], rule: str | None = None
         "precision": round(len(right) / len(flagged), 4) if flagged else None,
         "flagged_humans": len(humans),
         "flagged_buyers": len(humans & truth.buyers),
-        "flagged_controls": len(humans & truth.controls),
+        "flagged_controls": len(wrong & truth.controls),
         "flagged_others": sorted(wrong - humans)[:20],
     }
 
@@ -235,7 +235,7 @@ def add_attackers(humans: Sequence[str], folder: Path, attackers: int, sparse_at
     mixture = Mixture(survey(source, Random(SEED)), limits(), SEED, scenarios)
     for name, scenario in scenarios.items():
         if scenario.is_control:
-            mixture.add(name, [1.0], attackers)
+            mixture.add(name, [1.0], sparse_attackers if scenario.is_sparse else attackers)
         elif not scenario.has_intensity:
             mixture.add(name, [1.0], max(1, attackers // 5))
         else:

@@ -147,9 +147,16 @@ def _sql_conditions(subject: str) -> list[str]:
     A guest's are those of the session without a user: with one, they are the user's.
     """
     kind, _, name = subject.partition("#")
+    if kind == "ip":
+        return [_sql_network(name) if "/" in name else f"client_ip = {_sql_text(name)}"]
     if kind == "session":
         return ["user_id is null", f"user_session = {_sql_text(name)}"]
     return [f"{kind}_id = {_sql_text(name)}"] if name else []
+
+
+def _sql_network(network: str) -> str:
+    """Return the condition for the addresses of a network of IPv6. Others, and none, make no error and no row."""
+    return f"contains({_sql_text(network)}, try_cast(client_ip as ipaddress))"
 
 
 def _sql_text(text: str) -> str:

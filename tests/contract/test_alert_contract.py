@@ -18,7 +18,7 @@ BAD = golden("alert_bad")
 BOOK = rulebook.read()
 RULES = sorted(BOOK.rules)
 
-EXPECTED_SUBJECT = "expected user#<id>, session#<id>, product#<id> or site"
+EXPECTED_SUBJECT = "expected user#<id>, session#<id>, product#<id>, ip#<address> or site"
 # Subjects that are none.
 WRONG = [
     *("541312140", "user#", "session#", "User#1", "order#1", "site#1", " user#1", "user"),
@@ -68,7 +68,7 @@ class TestAlertFunction:
 
     def test_good_alerts_are_of_every_kind_of_subject(self) -> None:
         subjects = {json.loads(line["record"])["subject"] for line in GOOD}
-        assert {subject.partition("#")[0] for subject in subjects} == {"user", "session", "product", "site"}
+        assert {subject.partition("#")[0] for subject in subjects} == {"user", "session", "product", "ip", "site"}
 
     @pytest.mark.parametrize("line", GOOD, ids=lambda line: line["name"])
     def test_level_is_as_the_contract_says(self, line: dict) -> None:
@@ -141,7 +141,12 @@ class TestRules:
     def test_rule_says_its_own_name_and_kind_of_subject(self, rule: str) -> None:
         columns = selected_columns(sql(f"rules/{rule}/rule.sql"))
         assert columns["rule"] == f"'{rule}'"
-        view = {"actor": "activity", "product": "product_activity", "site": "site_activity"}
+        view = {
+            "actor": "activity",
+            "product": "product_activity",
+            "address": "address_activity",
+            "site": "site_activity",
+        }
         assert columns["subject"] == "subject"
         assert f" from {view[BOOK.rules[rule].description.subject]} where " in sql(f"rules/{rule}/rule.sql")
 

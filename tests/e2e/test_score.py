@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.controls import CONTROLS, GUESTS
+from evaluation.controls import CONTROLS, GUESTS, SHARERS
 from evaluation.scenarios import load
 from evaluation.score import INTENSITIES, add_attackers, run
 from local_cloud.stack import ROOT
@@ -19,8 +19,8 @@ def test_every_attacker_among_real_shoppers_is_found_and_no_shopper_flagged(tmp_
     result = run([str(traffic)], truth, tmp_path)
 
     scenarios = load().values()
-    # Each plan is one shopper, but for the plan of the guests.
-    assert (result["humans"], result["controls"]) == (4_504, 4 * (len(CONTROLS) - 1 + GUESTS))
+    # Each plan is one shopper, but for that of the guests, and that of an address, which is a control itself.
+    assert (result["humans"], result["controls"]) == (4_504, 4 * (len(CONTROLS) - 2 + GUESTS) + SHARERS + 1)
     recall = {(row["scenario"], row["intensity"]): row["recall"] for row in result["ours"]["scenarios"]}
     assert recall.pop(("just_under", 1.0)) == 0
     assert recall == {(one.name, loud): 1 for one in scenarios if one.has_intensity for loud in INTENSITIES}

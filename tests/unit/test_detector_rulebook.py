@@ -111,7 +111,7 @@ def test_an_unknown_parameter_is_an_error(folder: Path, key: str) -> None:
             "rules/scraper/rule.yaml",
             "subject: actor",
             "subject: user",
-            "rule.yaml: subject: .*'actor', 'product' or 'site'",
+            "rule.yaml: subject: .*'actor', 'product', 'address' or 'site'",
         ),
         ("rules/scraper/rule.yaml", "window_s:", "length_s:", "a rule needs the parameter window_s"),
         ("rules/scraper/rule.yaml", "threshold:", "limit:", "a rule needs the parameter threshold"),
@@ -228,10 +228,10 @@ def test_the_operators_count_in_the_windows_of_the_rules() -> None:
         "values.site_surge": {"window_s": "20"},
     }
     known = job.values(plain, changes)
-    found = {subject: job.windows(plain, known, subject) for subject in ("actor", "product", "site")}
+    found = {subject: job.windows(plain, known, subject) for subject in ("actor", "product", "address", "site")}
     # Among those of further rules.
     assert {7, 300, 600} <= {*found["actor"]} and 10 not in found["actor"] and found["actor"] == sorted(found["actor"])
-    assert 10 in found["product"] and found["site"][:2] == [20, 600]
+    assert 10 in found["product"] and 300 in found["address"] and found["site"][:2] == [20, 600]
 
 
 def test_the_entry_point_needs_only_its_own_folder(tmp_path: Path) -> None:

@@ -93,8 +93,8 @@ def test_every_default_can_also_be_set() -> None:
 
 
 def test_no_threshold_is_above_what_the_detector_keeps() -> None:
-    """Of an actor it keeps 1,000 events, and of a product 10,000 actors: no rule could find more."""
-    kept = {"actor": 1_000, "product": 10_000}
+    """Of an actor it keeps 1,000 events, of a product 10,000 actors, of an address 2,000: no rule finds more."""
+    kept = {"actor": 1_000, "product": 10_000, "address": 2_000}
     for rule in BOOK.rules.values():
         most = rule.parameters["threshold"].maximum
         assert most is not None and most < kept.get(rule.description.subject, 2**31)

@@ -9,8 +9,8 @@ from random import Random
 
 import pytest
 
-from evaluation.actors import actor_of
-from evaluation.controls import GUESTS
+from evaluation.actors import ADDRESS, actor_of
+from evaluation.controls import GUESTS, SHARERS
 from evaluation.lab import ATTACKER_ID, FIRST_USER_ID, Limit, ScenarioError, Step, survey
 from evaluation.mixture import Mixture
 from evaluation.rules import attack_files, limits, rule_names
@@ -27,6 +27,7 @@ LIMITS = limits() | {
     "cart_hoarder": Limit(15, 600),
     "session_rotator": Limit(12, 600),
     "product_flood": Limit(50, 10),
+    "identity_rotator": Limit(100, 300),
     "site_surge": Limit(500, 10, {"factor": 5}),
 }
 START = 1_570_000_000
@@ -81,6 +82,7 @@ def test_a_third_of_the_bursts_hide_astride_the_clocks_windows(traffic: Path) ->
         ("cart_hoarder", lambda step: step.product["product_id"] if step.event_type == "cart" else None),
         ("session_rotator", lambda step: step.session),
         ("product_flood", lambda step: step.user_id),
+        ("identity_rotator", lambda step: step.user_id),
     ],
 )
 def test_a_scenario_counts_what_its_rule_counts_within_one_window(
@@ -118,9 +120,9 @@ def test_shoppers_of_the_controls_are_labelled_apart_and_count_as_no_attackers(t
     assert said["attackers"] == {}
     assert Counter(one["scenario"] for one in said["controls"].values()) == dict.fromkeys(CONTROLS, 2)
     truth = read_labels(json.dumps(said))
-    assert len(truth.controls) == 2 * (len(CONTROLS) - 1 + GUESTS), "each guest is one"
+    assert len(truth.controls) == 2 * (len(CONTROLS) - 1 + GUESTS + SHARERS), "each guest, each sharer is one"
     actors = {actor_of(event) for event in Source(tmp_path / "mixed.csv").events()}
-    assert truth.controls <= actors
+    assert {one for one in truth.controls if not one.startswith(ADDRESS)} <= actors
 
 
 def test_controls_are_what_they_say(traffic: Path) -> None:
@@ -128,6 +130,10 @@ def test_controls_are_what_they_say(traffic: Path) -> None:
     assert max(Counter(step.second for step in five_tabs).values()) == 5
     checkout = [step for step in planned(traffic, "big_checkout", 1)[0] if step.event_type == "purchase"]
     assert (len(checkout), len({(step.second, step.session) for step in checkout})) == (12, 1)
+    shared = planned(traffic, "shared_address", 1)[0]
+    users, addresses = {step.user_id for step in shared}, {step.client_ip for step in shared}
+    assert (len(users), len(addresses)) == (SHARERS, 1) and len(users) > 5 * LIMITS["identity_rotator"].threshold
+    assert max(Counter(step.user_id for step in shared).values()) == 3
     echo = planned(traffic, "echo", 1)[0]
     assert (len(echo), len(set(map(repr, echo)))) == (18, 3)
 

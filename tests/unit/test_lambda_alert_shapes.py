@@ -55,6 +55,21 @@ GUEST_ALERT = Alert(
     threshold=5,
     level=1,
 )
+ADDRESS_ALERT = Alert(
+    alert_id="rotator:ip#192.0.2.17:2019-10-01T00:05:02.000Z",
+    rule="rotator",
+    subject="ip#192.0.2.17",
+    window_start_at="2019-10-01T00:00:02.000Z",
+    window_end_at="2019-10-01T00:05:02.000Z",
+    num_actions_per_watermark=150,
+    threshold=100,
+    level=1,
+)
+NETWORK_ALERT = replace(
+    ADDRESS_ALERT,
+    alert_id="rotator:ip#2001:db8:0:a::/64:2019-10-01T00:05:02.000Z",
+    subject="ip#2001:db8:0:a::/64",
+)
 EXPLAINED = {"explained_by": "site_surge"}
 EXPLAINED_ALERT = replace(PRODUCT_ALERT, **EXPLAINED)
 # Of 128 characters, in bytes of UTF-8: 128 and 256 to 512. Some are no characters, or are not to be seen.
@@ -132,7 +147,7 @@ class TestAlert:
             ({"subject": 1}, "subject is 1, expected a string"),
             (
                 {"subject": "1"},
-                'subject is "1", expected user#<id>, session#<id>, product#<id> or site '
+                'subject is "1", expected user#<id>, session#<id>, product#<id>, ip#<address> or site '
                 "(an id: 1 to 128 characters, no control characters)",
             ),
             ({"subject": "site\n"}, 'subject is "site\\n", expected user#<id>'),
@@ -400,8 +415,23 @@ What to do next
                 "site",
                 "     where txn_at > timestamp '@START'\n",
             ),
+            (
+                ADDRESS_ALERT,
+                "rotator, level 1: ip 192.0.2.17, 150 in 300 s (allowed: 100)",
+                'Rule "rotator" counted 150 within 300 seconds for ip 192.0.2.17.\nIt allows 100.',
+                "ip#192.0.2.17",
+                "     where client_ip = '192.0.2.17'\n       and txn_at > timestamp '@START'\n",
+            ),
+            (
+                NETWORK_ALERT,
+                "rotator, level 1: ip 2001:db8:0:a::/64, 150 in 300 s (allowed: 100)",
+                'Rule "rotator" counted 150 within 300 seconds for ip 2001:db8:0:a::/64.\nIt allows 100.',
+                "ip#2001:db8:0:a::/64",
+                "     where contains('2001:db8:0:a::/64', try_cast(client_ip as ipaddress))\n"
+                "       and txn_at > timestamp '@START'\n",
+            ),
         ],
-        ids=["product", "guest", "site"],
+        ids=["product", "guest", "site", "address", "network"],
     )
     def test_text_for_people_about_any_subject(
         self, alert: Alert, subject: str, counted: str, key: str, condition: str

@@ -8,6 +8,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from ipaddress import ip_address, ip_network
 from itertools import groupby
 from math import floor
 from operator import attrgetter
@@ -17,7 +18,7 @@ from shop import alert, level
 
 Values = Mapping[str, Mapping[str, float]]
 
-RULES = ("burst", "cart_hoarder", "product_flood", "scraper", "session_rotator", "site_surge")
+RULES = ("burst", "cart_hoarder", "identity_rotator", "product_flood", "scraper", "session_rotator", "site_surge")
 EXPLAINED_BY = {"product_flood": "site_surge"}
 KINDS = ("view", "cart", "remove_from_cart", "purchase")  # in this order if they happen in one instant
 VIEW_ECHO_MS = 1_000
@@ -36,6 +37,7 @@ class Deed(NamedTuple):
     product: str | None
     thing: Hashable
     session: str | None
+    address: str | None
 
 
 class Judged(NamedTuple):
@@ -70,9 +72,11 @@ def alerts(events: Iterable[dict], values: Values, nobody: Sequence[str] = ()) -
     actors = {actor: judged(own) for actor, own in by(done, attrgetter("actor")).items()}
     known = [own for own in actors.values() if own[0].deed.is_known]
     products = by([one for one in done if one.product is not None], attrgetter("product"))
+    addresses = by([one for one in done if one.address is not None], attrgetter("address"))
     found = [
         *(one for own in known for one in actor_rules(own, values)),
         *(one for product, own in products.items() for one in product_flood(product, own, **values["product_flood"])),
+        *(one for name, own in addresses.items() for one in identity_rotator(name, own, **values["identity_rotator"])),
         *site_surge([one for own in actors.values() for one in own if one.is_action], **values["site_surge"]),
     ]
     return [
@@ -128,8 +132,21 @@ def deeds(events: Iterable[dict], nobody: Sequence[str]) -> list[Deed]:
         else:
             actor = f"session#{session}" if session is not None else None
         thing = ("page", event.get("page_url") or None) if product is None else ("product", product)
-        found.append(Deed(at, kind, actor or f"event {number}", actor is not None, product, thing, session))
+        address = address_of(event.get("client_ip"))
+        found.append(Deed(at, kind, actor or f"event {number}", actor is not None, product, thing, session, address))
     return found
+
+
+def address_of(text: str | None) -> str | None:
+    """Return an address of IPv4, or the network of one of IPv6; None if the text is neither."""
+    try:
+        address = ip_address(text or "")
+    except ValueError:
+        return None
+    if address.version == 4 or address.ipv4_mapped:
+        return str(getattr(address, "ipv4_mapped", None) or address)
+    groups = ip_network((address, 64), strict=False).network_address.exploded.split(":")[:4]
+    return ":".join(f"{int(group, 16):x}" for group in groups) + "::/64"
 
 
 def judged(deeds: Iterable[Deed]) -> list[Judged]:
@@ -202,6 +219,14 @@ def product_flood(product: str, own: list[Deed], threshold: int, window_s: int) 
         if len(actors) > threshold:
             subject, start = f"product#{product}", (now - window_s) * 1000
             yield Finding("product_flood", subject, start, now * 1000, len(actors), threshold)
+
+
+def identity_rotator(address: str, own: list[Deed], threshold: int, window_s: int) -> Iterator[Finding]:
+    for now in {second(one.at) for one in own}:
+        actors = {one.actor for one in own if now - window_s < second(one.at) <= now}
+        if len(actors) > threshold:
+            subject, start = f"ip#{address}", (now - window_s) * 1000
+            yield Finding("identity_rotator", subject, start, now * 1000, len(actors), threshold)
 
 
 def site_surge(

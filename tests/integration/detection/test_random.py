@@ -19,6 +19,7 @@ VALUES: dict[str, dict[str, float]] = {
     "scraper": {"threshold": 3, "carts_per_100": 60, "window_s": 60},
     "session_rotator": {"threshold": 2, "window_s": 40},
     "product_flood": {"threshold": 2, "window_s": 6},
+    "identity_rotator": {"threshold": 2, "window_s": 8},
     "site_surge": {"threshold": 6, "window_s": 5, "baseline_s": 90, "least_baseline_s": 12, "factor": 2.5},
 }
 # Echoes and batches reach further back than these windows.
@@ -28,12 +29,14 @@ SHORT = VALUES | {
     "scraper": {"threshold": 1, "carts_per_100": 60, "window_s": 1},
     "session_rotator": {"threshold": 1, "window_s": 1},
     "product_flood": {"threshold": 1, "window_s": 1},
+    "identity_rotator": {"threshold": 1, "window_s": 1},
 }
 
 # Who acts: users, guests with a session, and events of nobody. The earlier, the more events.
 USERS = ["1", "kim@example.com", "42", "000042", None, "guest", "-7", "9223372036854775807", "ü b#7:2", "0", ""]
 SESSIONS = ["a", "b", "c,d=e", "ä", "A", "1", "", None]
 PRODUCTS = ["1", "2", "SKU-1/ä b#7:2", "0", "000", "-7", "9223372036854775807", "9223372036854775808"]
+ADDRESSES = [None, "192.0.2.17", "::ffff:192.0.2.17", "2001:db8::1", "2001:DB8:0:0::2", "2001:db8:0:a::1", "", "x"]
 PAGES = ["https://shop.example/", "https://shop.example/help", "", None]
 # Where the limits of echoes, batches, late events and whole seconds are, in milliseconds.
 STEPS = [0, 1, 499, 500, 998, 999, 1000, 1001, 1500, 1999, 2000, 2001, 2999, 3000, 3001]
@@ -71,7 +74,7 @@ def scene(draw: random.Random, at: int) -> list[dict]:
     def one(at: int, kind: str, **what: Any) -> dict:
         own = {"product_id": draw.choice(PRODUCTS), "user_id": user, "user_session": session, "event_type": kind}
         own |= {"event_id": f"e{draw.randrange(10**12)}"} if draw.random() < 0.3 else {}
-        own |= {"price": draw.choice([None, 1.5, 1.51]), "event_time": sent_late}
+        own |= {"price": draw.choice([None, 1.5, 1.51]), "client_ip": draw.choice(ADDRESSES), "event_time": sent_late}
         if draw.random() < 0.2:  # the pipeline's time is that of the event
             own |= {"event_time": right_time, "txn_timestamp": draw.choice([None, ""])}
         return event(at / 1000, **own | what)
@@ -166,7 +169,7 @@ def test_traffic_tries_all_rules_and_levels_and_the_end_of_attacks() -> None:
     found = [one for seed in SEEDS for one in expected(traffic(seed))]
     assert {(one["rule"], one["level"]) for one in found} >= {(rule, level) for rule in RULES for level in (1, 2)}
     assert any(one["threshold"] > 6 for one in found if one["rule"] == "site_surge")
-    assert {one["subject"].split("#")[0] for one in found} == {"user", "session", "product", "site"}
+    assert {one["subject"].split("#")[0] for one in found} == {"user", "session", "product", "ip", "site"}
     floods = [one for one in found if one["rule"] == "product_flood"]
     assert {one.get("explained_by") for one in floods} == {None, "site_surge"}
     for quiet_s in (19, 21):  # each changes something

@@ -48,6 +48,14 @@ def crowd(times: Sequence[float], product: str, first: int = 0) -> list[dict]:
     return [event(at, user_id=f"crowd {first + place}", product_id=product) for place, at in enumerate(times)]
 
 
+def rotating(begin: float, count: int, first: int) -> list[dict]:
+    """Return what so many users do from one address, each once."""
+    return [
+        event(begin + place / 4, user_id=f"rotating {first + place}", product_id=f"{place}", client_ip="192.0.2.17")
+        for place in range(count)
+    ]
+
+
 def signal(at: float, number: int) -> list[dict]:
     """Return what several rules find, and after it what lets them judge it: all before it was judged then too."""
     sessions = [
@@ -66,6 +74,7 @@ BEFORE = [
     *(usual(1, 101) + views([96.2, 97, 98, 99], 0, user_id="burst") + views(slowly(0, 36), 0, user_id="scraper")),
     *carts(slowly(1, 10), 0, user_id="hoarder"),
     *(event(at, user_id="rotator", user_session=f"{at}") for at in slowly(40, 10)),
+    *rotating(50, 60, 0),
     *(crowd([95.5] * 30, "crowded") + views([90] * 6, 0, user_id="at it") + carts([70] * 20, 0, user_id="buyer")),
     *carts([98, 98.5, 99, 99.5], 0, user_id="echo"),
     # The watermark has not passed these when the savepoint is made.
@@ -75,6 +84,7 @@ AFTER = [
     *(usual(103, 240) + views([103.5, 104], 4, user_id="burst") + views(slowly(110, 30), 36, user_id="scraper")),
     *carts(slowly(105, 8), 10, user_id="hoarder"),
     *(event(at, user_id="rotator", user_session=f"{at}") for at in slowly(120, 5)),
+    *rotating(120, 60, 60),
     *(crowd([103.5] * 25, "crowded", 30) + crowd([150.5] * 51, "more crowded") + many(130, 501) + many(215, 501)),
     # The attack goes on: first no higher level, then one.
     *(views([106] * 5, 6, user_id="at it") + views([120] * 12, 12, user_id="at it")),

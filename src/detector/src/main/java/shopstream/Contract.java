@@ -180,6 +180,8 @@ public final class Contract implements Serializable {
             event.kind = kind;
             event.actor = actor;
             event.product = value(Field.PRODUCT_ID);
+            String address = value(Field.CLIENT_IP);
+            event.address = address == null ? null : Address.of(address);
             event.session = session == null ? 0 : hash(session);
             String thing = event.product == null ? value(Field.PAGE_URL) : event.product;
             event.thing = thing == null ? 0 : hash(thing);

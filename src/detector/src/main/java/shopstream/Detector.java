@@ -87,10 +87,16 @@ public final class Detector {
      * @param maxAheadS how far ahead of its arrival an event's time may be
      * @param actorsS lengths of the windows over what an actor does, each once
      * @param productsS lengths of the windows over who acts on a product, each once
+     * @param addressesS lengths of the windows over who acts from an address, each once
      * @param siteS window and baseline, in turns, over what all do
      */
     public void read(
-            List<String> nobody, long maxAheadS, List<Integer> actorsS, List<Integer> productsS, List<Integer> siteS) {
+            List<String> nobody,
+            long maxAheadS,
+            List<Integer> actorsS,
+            List<Integer> productsS,
+            List<Integer> addressesS,
+            List<Integer> siteS) {
         Contract contract = new Contract(new HashSet<>(nobody), maxAheadS * 1000);
         SingleOutputStreamOperator<Event> events = source(contract)
                 .process(new Events())
@@ -102,15 +108,8 @@ public final class Detector {
                 .transform("activity", InternalTypeInfo.of(Views.ACTIVITY), new ActorActivity(numbers(actorsS)))
                 .uid("activity");
         view("activity", actors, Views.ACTIVITY);
-        view("product_activity",
-                events.filter(event -> event.product != null)
-                        .keyBy(event -> event.product, Types.STRING)
-                        .transform(
-                                "product_activity",
-                                InternalTypeInfo.of(Views.PRODUCT_ACTIVITY),
-                                new ProductActivity(numbers(productsS)))
-                        .uid("product_activity"),
-                Views.PRODUCT_ACTIVITY);
+        crowds("product_activity", events, CrowdActivity.Of.PRODUCT, numbers(productsS));
+        crowds("address_activity", events, CrowdActivity.Of.ADDRESS, numbers(addressesS));
         int[][] pairs = new int[siteS.size() / 2][];
         for (int i = 0; i < pairs.length; i++) {
             pairs[i] = new int[] {siteS.get(2 * i), siteS.get(2 * i + 1)};
@@ -127,6 +126,14 @@ public final class Detector {
                 site.global().map(row -> row).returns(InternalTypeInfo.of(Views.SITE_ACTIVITY)).name("site_in_order"),
                 Views.SITE_ACTIVITY);
         unjudged = events.getSideOutput(ActorActivity.UNJUDGED).union(actors.getSideOutput(ActorActivity.UNJUDGED));
+    }
+
+    private void crowds(String name, DataStream<Event> events, CrowdActivity.Of of, int[] windowsS) {
+        DataStream<RowData> rows = events.filter(event -> of.name(event) != null)
+                .keyBy(of::name, Types.STRING)
+                .transform(name, InternalTypeInfo.of(Views.CROWD_ACTIVITY), new CrowdActivity(of, windowsS))
+                .uid(name);
+        view(name, rows, Views.CROWD_ACTIVITY);
     }
 
     /** Executes a statement, such as one that creates the view of a rule. */

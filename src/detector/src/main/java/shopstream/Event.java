@@ -30,6 +30,9 @@ public final class Event implements CopyableValue<Event> {
     /** The id, or null where the event is about no product. */
     public String product;
 
+    /** An address of IPv4, or the /64 network of one of IPv6; null where there is none. */
+    public String address;
+
     /** Hash of the session, 0 where there is none. */
     public long session;
 
@@ -45,6 +48,7 @@ public final class Event implements CopyableValue<Event> {
         out.writeByte(kind);
         StringValue.writeString(actor, out);
         StringValue.writeString(product, out);
+        StringValue.writeString(address, out);
         out.writeLong(session);
         out.writeLong(thing);
         out.writeLong(key);
@@ -56,6 +60,7 @@ public final class Event implements CopyableValue<Event> {
         kind = in.readByte();
         actor = StringValue.readString(in);
         product = StringValue.readString(in);
+        address = StringValue.readString(in);
         session = in.readLong();
         thing = in.readLong();
         key = in.readLong();
@@ -74,6 +79,7 @@ public final class Event implements CopyableValue<Event> {
         target.kind = kind;
         target.actor = actor;
         target.product = product;
+        target.address = address;
         target.session = session;
         target.thing = thing;
         target.key = key;

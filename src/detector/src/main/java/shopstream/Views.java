@@ -37,8 +37,8 @@ final class Views {
                         "purchases",
                     });
 
-    /** Who acted on a product in a window that ends with a second in which somebody did. */
-    static final RowType PRODUCT_ACTIVITY =
+    /** Who acted on a product, or from an address, in a window that ends with a second in which somebody did. */
+    static final RowType CROWD_ACTIVITY =
             RowType.of(
                     new LogicalType[] {TEXT, TIME, TIME, SECONDS, COUNT},
                     new String[] {"subject", "window_start_at", "window_end_at", "window_s", "actors"});

@@ -10,30 +10,48 @@ import org.apache.flink.table.data.GenericRowData;
 import org.apache.flink.table.data.StringData;
 
 /**
- * Counts who acted on each product in the last seconds: a row for each second in which somebody did, once the watermark
- * has passed it, and for each length of window that a rule asks for.
+ * Counts the actors of each crowd in the last seconds: who acted on a product, or from an address. A row for each second
+ * in which somebody did, once the watermark has passed it, and for each length of window that a rule asks for.
  */
-public final class ProductActivity extends KeyedActivity {
+public final class CrowdActivity extends KeyedActivity {
 
     private static final long serialVersionUID = 1;
 
-    /** So many actors of a product are kept at most. Then counts say "at least". */
-    static final int MAX_ACTORS = 10_000;
+    /** What actors have in common. */
+    public enum Of {
+        PRODUCT("product#", 10_000),
+        ADDRESS("ip#", 2_000);
+
+        private final String prefix;
+        private final int maxActors; // so many are kept at most; then counts say "at least"
+
+        Of(String prefix, int maxActors) {
+            this.prefix = prefix;
+            this.maxActors = maxActors;
+        }
+
+        /** Returns the product or address of an event, or null. */
+        String name(Event event) {
+            return this == PRODUCT ? event.product : event.address;
+        }
+    }
 
     private static final int HEAD = Integer.BYTES; // the last second of all
     private static final int ENTRY = Integer.BYTES + Long.BYTES; // last second, actor
 
+    private final Of of;
     private final int[] windowsS;
     private final int longestS;
 
-    public ProductActivity(int[] windowsS) {
+    public CrowdActivity(Of of, int[] windowsS) {
+        this.of = of;
         this.windowsS = windowsS;
         longestS = IntStream.of(windowsS).max().orElse(1);
     }
 
     @Override
     String keyOf(Event event) {
-        return event.product;
+        return of.name(event);
     }
 
     @Override
@@ -50,9 +68,9 @@ public final class ProductActivity extends KeyedActivity {
     void processLate(Event event) {} // ActorActivity counts it
 
     @Override
-    byte[] judge(String product, byte[] history, List<Event> due, long watermark) {
+    byte[] judge(String name, byte[] history, List<Event> due, long watermark) {
         Map<Long, Integer> lastSeconds = load(history);
-        StringData subject = StringData.fromString("product#" + product);
+        StringData subject = StringData.fromString(of.prefix + name);
         int second = 0;
         for (int i = 0; i < due.size(); ) {
             second = SiteActivity.secondOf(due.get(i).at);
@@ -62,7 +80,7 @@ public final class ProductActivity extends KeyedActivity {
                 // Whose actor is not known counts as somebody of its own.
                 Event event = due.get(i);
                 long actor = event.actor == null ? event.key : Contract.hash(event.actor);
-                if (lastSeconds.size() < MAX_ACTORS || lastSeconds.containsKey(actor)) {
+                if (lastSeconds.size() < of.maxActors || lastSeconds.containsKey(actor)) {
                     lastSeconds.put(actor, second);
                 }
             }
@@ -77,7 +95,7 @@ public final class ProductActivity extends KeyedActivity {
             for (int second : lastSeconds.values()) {
                 count += second > now - windowS ? 1 : 0;
             }
-            GenericRowData row = Views.row(Views.PRODUCT_ACTIVITY, subject, now * 1000L, windowS);
+            GenericRowData row = Views.row(Views.CROWD_ACTIVITY, subject, now * 1000L, windowS);
             row.setField(4, count);
             output.collect(new StreamRecord<>(row));
         }
