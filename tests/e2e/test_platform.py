@@ -362,7 +362,8 @@ def test_both_paths_make_the_same_of_each_variant(platform: Platform) -> None:
     steps.drain_and_resume(platform.stack)
 
     assert counts.unjudged(kinesis, stream_2) - unjudged == variants.unjudged()
-    accused = {one["subject"] for one in platform.alerts() if one["window_end_at"] > variants.DAY}
+    counts.wait_until_handled(platform.stack)
+    accused = {one["subject"] for one in platform.items() if one["window_end_at"] > variants.DAY}
     assert accused == variants.subjects()
 
     expected = lines + sum(one.lines for one in sent)

@@ -354,6 +354,26 @@ class TestNumbers:
         assert read(with_raw("quantity", value)) == ([], [reason])
 
 
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("192.0.2.17", "192.0.2.17"),
+        ("2001:DB8:0:a:1::7", "2001:db8:0:a::/64"),
+        # Of a name Java would ask a name server, for each event.
+        *(
+            (text, None)
+            for text in ("shop.example", "shop.example:443", "xyz:80", "g::1", "[::1]", "fe80::1%eth0", "é::1")
+        ),
+    ],
+)
+def test_addresses(jvm: Any, text: str, address: str | None) -> None:
+    from py4j.java_gateway import get_field
+
+    contract = jvm.shopstream.Contract(set(NOBODY), 60_000)
+    (found,) = get_field(contract.read(json.dumps(event(client_ip=text)).encode(), ms(ARRIVED)), "events")
+    assert get_field(found, "address") == address
+
+
 class TestLines:
     """A record of several lines, as Firehose and aggregating producers write them."""
 

@@ -17,11 +17,11 @@ final class Address {
         if (text.indexOf(':') < 0) {
             return isIpv4(text) ? text : null;
         }
-        if (text.length() > MAX_CHARACTERS || text.indexOf('%') >= 0 || text.indexOf('[') >= 0) {
+        if (text.length() > MAX_CHARACTERS || !isOfIpv6(text)) {
             return null;
         }
         try {
-            InetAddress address = InetAddress.getByName(text); // asks no server: no host's name has a colon
+            InetAddress address = InetAddress.getByName(text);
             if (address instanceof Inet4Address) {
                 return address.getHostAddress(); // ::ffff:192.0.2.17
             }
@@ -34,6 +34,17 @@ final class Address {
         } catch (UnknownHostException malformed) {
             return null;
         }
+    }
+
+    /** Returns whether the text has an address's characters alone. Of a text with others, Java would ask a name server. */
+    private static boolean isOfIpv6(String text) {
+        for (int i = 0; i < text.length(); i++) {
+            char letter = text.charAt(i);
+            if (letter > 'f' || Character.digit(letter, 16) < 0 && letter != ':' && letter != '.') {
+                return false;
+            }
+        }
+        return true;
     }
 
     /** Returns whether the text is four numbers of 0 to 255, without leading zeros: these mean octal to some. */
