@@ -4,6 +4,10 @@
 ENV    ?= dev
 # Events to read: files, folders, globs or s3:// addresses. Default: look-alike events, made at the first call.
 DATA   ?= $(LOOK_ALIKE)
+# What the columns of DATA are, where they are not the contract's: a file, or a name of src/simulator/mappings.
+MAPPING ?=
+# demo: how many of DATA's rows are read (default: all).
+LIMIT  ?=
 # Labelled burst bots to mix in; speed, a factor of the data's own pace (default: no waiting); event times: now, original.
 BURSTS ?= 5
 SPEED  ?=
@@ -24,6 +28,7 @@ PYTHON ?= python3
 LOOK_ALIKE := build/data/look-alike.csv.gz
 MADE_DATA   = $(filter $(LOOK_ALIKE),$(DATA))
 SHOPSTREAM := .venv/bin/shopstream
+COLUMNS     = $(if $(MAPPING),--mapping "$(MAPPING)")
 WHERE       = --env $(ENV) --home $(BUILD)
 DAYS        = $(if $(FROM),--from-date $(FROM)) $(if $(TO),--to-date $(TO))
 PORTS       = $(if $(PORT),--first-port $(PORT))
@@ -52,12 +57,12 @@ include install.mk
 
 help: ## list all tasks
 	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
-	@echo; echo "Variables: ENV=dev|prod|local DATA= BURSTS= SPEED= TIME=now|original ARGS= FROM= TO= LABELS= VALUES= PORT= BUILD= PYTHON="
+	@echo; echo "Variables: ENV=dev|prod|local DATA= MAPPING= LIMIT= BURSTS= SPEED= TIME=now|original ARGS= FROM= TO= LABELS= VALUES= PORT= BUILD= PYTHON="
 	@echo "All commands with all options: $(SHOPSTREAM) --help"
 
 ##@ One machine
 demo: data-exists install build $(MADE_DATA) ## run the whole platform once, from events to alerts and answers
-	@$(SHOPSTREAM) demo "$(DATA)" --home $(BUILD) --bursts $(BURSTS) $(PORTS) --install-s $$(($$(date +%s) - $(STARTED)))
+	@$(SHOPSTREAM) demo "$(DATA)" $(COLUMNS) $(if $(LIMIT),--limit $(LIMIT)) --home $(BUILD) --bursts $(BURSTS) $(PORTS) --install-s $$(($$(date +%s) - $(STARTED)))
 up: install build ## start the same stack and keep it; then use ENV=local
 	@$(SHOPSTREAM) up --home $(BUILD) $(PORTS)
 down: .venv/installed ## stop what `make up` started
@@ -67,9 +72,12 @@ status: .venv/installed ## show the processes of the local stack
 drain: .venv/installed ## local: let the detector judge the last events of a finite replay
 	@$(SHOPSTREAM) drain --home $(BUILD)
 
+inspect: data-exists .venv/installed $(MADE_DATA) ## show what is in DATA and how it would be sent; no stack
+	@$(SHOPSTREAM) inspect "$(DATA)" $(COLUMNS) $(ARGS)
+
 ##@ Single steps, on AWS or (ENV=local) on this machine
 simulate: data-exists install $(MADE_DATA) ## replay DATA with BURSTS bots into stream 1
-	@$(SHOPSTREAM) simulate "$(DATA)" $(WHERE) --bursts $(BURSTS) --time $(TIME) $(if $(SPEED),--speed $(SPEED)) $(ARGS)
+	@$(SHOPSTREAM) simulate "$(DATA)" $(COLUMNS) $(WHERE) --bursts $(BURSTS) --time $(TIME) $(if $(SPEED),--speed $(SPEED)) $(ARGS)
 upload: data-exists install $(MADE_DATA) ## put DATA and a sample of it into the raw bucket, unpacked too
 	@$(SHOPSTREAM) upload "$(DATA)" $(WHERE)
 etl: install ## run the curate job over what arrived FROM..TO (default: today)
@@ -93,9 +101,9 @@ aws: .venv/installed
 
 ##@ Rules
 score: .venv/installed $(RULES_JOB) ## recall, precision, false alarms of the rules, beside the tutorial's
-	@$(SHOPSTREAM) score $(if $(MADE_DATA),,--data "$(DATA)") $(if $(LABELS),--labels "$(LABELS)")
+	@$(SHOPSTREAM) score $(if $(MADE_DATA),,--data "$(DATA)" $(COLUMNS)) $(if $(LABELS),--labels "$(LABELS)")
 backtest: .venv/installed $(RULES_JOB) ## what the rules find in DATA, or in the raw bucket FROM..TO
-	@$(SHOPSTREAM) backtest $(if $(MADE_DATA),$(WHERE) $(DAYS),--data "$(DATA)") $(if $(VALUES),--values '$(VALUES)')
+	@$(SHOPSTREAM) backtest $(if $(MADE_DATA),$(WHERE) $(DAYS),--data "$(DATA)" $(COLUMNS)) $(if $(VALUES),--values '$(VALUES)')
 reprocess: .venv/installed $(RULES_JOB) ## store findings in the raw bucket FROM..TO, marked; no notices
 	@$(SHOPSTREAM) reprocess $(WHERE) $(DAYS)
 generate: .venv/installed ## rewrite what is derived from rules and questions: Studio note, tables in docs, notices
@@ -133,6 +141,8 @@ format: .venv/installed ## format Python and Terraform
 	$(TERRAFORM) fmt -recursive
 bench-simulator: install ## the simulator beside other senders, in build/bench/simulator.json
 	.venv/bin/python -P bench/simulator.py $(ARGS)
+bench-files: .venv/installed ## what reading, mapping and sorting files costs, in build/bench/files.json
+	.venv/bin/python -P bench/files.py $(ARGS)
 bench-detector: install $(RULES_JOB) ## what the rules cost on both state backends, in build/bench/detector.json
 	.venv/bin/python -P bench/detector.py $(ARGS)
 bench-curate: install ## what the curate job costs, in build/bench/curate.json

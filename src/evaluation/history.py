@@ -29,8 +29,9 @@ from simulator.options import ReplayOptions
 from simulator.sending.replay import Plan, Replay
 from simulator.sending.sinks import FileSink
 from simulator.traffic.event import at_ms, wire_time
+from simulator.traffic.inputs import SourceError
 from simulator.traffic.refused import Refused, shown
-from simulator.traffic.source import Source, SourceError
+from simulator.traffic.source import Source
 
 # What is read before and after the days too, because an attack may begin before or end after them: as long as the rules
 # keep state (the job's option table.exec.state.ttl), and longer than Firehose buffers.
@@ -48,10 +49,10 @@ class HistoryError(ValueError):
     """Events that cannot be read, or a wrong choice of them. The message says why and what to do."""
 
 
-def over_data(inputs: Sequence[str], groups: Groups, folder: Path) -> list[dict]:
+def over_data(source: Source, groups: Groups, folder: Path) -> list[dict]:
     """Return the alerts that data files raise. Records and alerts stay in the folder. Raise HistoryError."""
     folder.mkdir(parents=True, exist_ok=True)
-    from_data(inputs, folder / RECORDS)
+    from_data(source, folder / RECORDS)
     return backtest.launch(folder / RECORDS, folder / ALERTS, groups)
 
 
@@ -67,22 +68,23 @@ def over_bucket(s3: Any, bucket: str, days: Sequence[date], groups: Groups, fold
     return found
 
 
-def from_data(inputs: Sequence[str], records: Path) -> None:
+def from_data(source: Source, records: Path) -> None:
     """Write the wire records of data files. Say on stderr how many rows were read, and why some were left out.
 
     Raise HistoryError.
     """
-    source, refused = Source(inputs), Refused()
+    refused, set_aside = Refused(), Refused()
     with records.open("w", encoding="utf-8") as file:
         plan = Plan(max_malformed=ReplayOptions.max_malformed)
-        replay = Replay(source, FileSink(file), plan, malformed=refused, progress=StringIO())
+        replay = Replay(source, FileSink(file), plan, malformed=refused, set_aside=set_aside, progress=StringIO())
         try:
             replay.run()
         except SourceError as error:
             raise HistoryError("\n".join([str(error), *shown(refused.reasons())])) from error
-    print(
-        f"read {source.rows:,} rows ({refused.rows:,} malformed)", *shown(refused.reasons()), sep="\n", file=sys.stderr
-    )
+    aside = f", {set_aside.rows:,} set aside" if set_aside.rows else ""
+    lines = [f"read {source.rows:,} rows ({refused.rows:,} malformed{aside})", *shown(refused.reasons())]
+    lines += [*shown(set_aside.reasons(), "set aside"), *(f"  {note}" for note in source.notes)]
+    print(*lines, sep="\n", file=sys.stderr)
     if source.damage:
         raise HistoryError(f"{source.damage}; no rule has run: give a whole file")
 

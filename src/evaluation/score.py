@@ -187,7 +187,7 @@ def percentile(values: Sequence[float], share: int) -> float:
     return sorted(values)[ceil(len(values) * share / 100) - 1]
 
 
-def run(traffic: Sequence[str], truth: Truth, folder: Path) -> dict[str, Any]:
+def run(traffic: Source, truth: Truth, folder: Path) -> dict[str, Any]:
     """Return the score of our rules and of the tutorial's over traffic. Records and alerts stay in the folder."""
     records = folder / "records.jsonl"
     from_data(traffic, records)
@@ -225,12 +225,11 @@ def make_traffic(folder: Path) -> tuple[Path, Truth]:
     """
     humans = folder / "humans.csv"
     write(humans, EVENTS, HOURS, SEED, START, TrafficOptions(burst_limit=1_000))
-    return add_attackers([str(humans)], folder, ATTACKERS, SPARSE_ATTACKERS)
+    return add_attackers(Source(humans), folder, ATTACKERS, SPARSE_ATTACKERS)
 
 
-def add_attackers(humans: Sequence[str], folder: Path, attackers: int, sparse_attackers: int) -> tuple[Path, Truth]:
+def add_attackers(source: Source, folder: Path, attackers: int, sparse_attackers: int) -> tuple[Path, Truth]:
     """Mix attackers of every scenario and intensity, and controls, into traffic. Return the file and the truth."""
-    source = Source(humans)
     scenarios = load()
     mixture = Mixture(survey(source, Random(SEED)), limits(), SEED, scenarios)
     for name, scenario in scenarios.items():
@@ -245,7 +244,7 @@ def add_attackers(humans: Sequence[str], folder: Path, attackers: int, sparse_at
     return mixed, read_labels(labels.read_text())
 
 
-def score_traffic(data: Sequence[str], labels: Path | None, out: Path) -> str:
+def score_traffic(data: Source | None, labels: Path | None, out: Path) -> str:
     """Score traffic, or by default traffic made here, and return the tables. They and score.json stay below `out`.
 
     Without labels, our own attackers are mixed into the traffic. Raise ScoreError, HistoryError, ScenarioError or
@@ -253,18 +252,17 @@ def score_traffic(data: Sequence[str], labels: Path | None, out: Path) -> str:
     """
     if labels and not data:
         raise ScoreError("--labels is about --data: give both")
-    name = Path(data[0]).name.split(".")[0].strip("*") or "data" if data else "made"
+    name = Path(data.inputs[0]).name.split(".")[0].strip("*") or "data" if data else "made"
     folder = out / name
     folder.mkdir(parents=True, exist_ok=True)
-    traffic: Sequence[str]
     if data and labels:
         traffic, truth = data, read_labels(labels.read_text())
     elif data:
         mixed, truth = add_attackers(data, folder, SMALL_ATTACKERS, SMALL_SPARSE_ATTACKERS)
-        traffic = [str(mixed)]
+        traffic = Source(mixed)
     else:
         mixed, truth = make_traffic(folder)
-        traffic = [str(mixed)]
+        traffic = Source(mixed)
     result = run(traffic, truth, folder)
     (folder / "score.json").write_text(json.dumps(result, indent=1) + "\n")
     text = tables(name, result)

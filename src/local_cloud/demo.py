@@ -18,8 +18,9 @@ from local_cloud.stack import Stack
 from simulator.options import ReplayOptions
 from simulator.sending.replay import CHECKED_ROWS, Plan, Replay
 from simulator.sending.sinks import FileSink
+from simulator.traffic.inputs import SourceError
 from simulator.traffic.refused import Refused, shown
-from simulator.traffic.source import Source, SourceError
+from simulator.traffic.source import Source
 
 FIRST_ROWS = 3
 # In a process of its own, as people run it.
@@ -29,12 +30,22 @@ REPLAY = [str(Path(sys.prefix) / "bin" / "shopstream"), "replay"]
 class Demo:
     """One run in a stack of its own.
 
-    `inputs` are paths, globs or s3:// addresses of files of events. `home`/demo gets summary.json, the files that the
+    `inputs`, `mapping`, `sort` and `limit` are those of a Source. `home`/demo gets summary.json, the files that the
     simulator writes and, in `stack`, the logs; `home`/report gets the page.
     """
 
-    def __init__(self, home: Path, inputs: Sequence[str], bursts: int, install_s: float = 0):
+    def __init__(
+        self,
+        home: Path,
+        inputs: Sequence[str],
+        bursts: int,
+        install_s: float = 0,
+        mapping: str | None = None,
+        sort: bool = True,
+        limit: int | None = None,
+    ):
         self.directory, self.inputs, self.bursts = home / "demo", list(inputs), bursts
+        self.mapping, self.sort, self.limit = mapping, sort, limit
         self.report = home / "report" / "index.html"
         self.seconds: dict[str, float] = {"install": install_s}
         self.summary: dict = {"run_id": str(uuid.uuid4())}
@@ -67,8 +78,13 @@ class Demo:
         """Read the first rows as the replay will. Raise RuntimeError or SourceError if that would stop it."""
         refused = Refused()
         plan = Plan(max_malformed=ReplayOptions.max_malformed)
-        source = Source(self.inputs, CHECKED_ROWS)
-        replay = Replay(source, FileSink(), plan, malformed=refused, progress=StringIO())
+        replay = Replay(
+            Source(self.inputs, min(self.limit or CHECKED_ROWS, CHECKED_ROWS), mapping=self.mapping),
+            FileSink(),
+            plan,
+            malformed=refused,
+            progress=StringIO(),
+        )
         try:
             found = replay.run().sent_events
         except SourceError as error:
@@ -130,6 +146,8 @@ class Demo:
         """Replay the files and return the simulator's own counts: rows read, malformed rows, added and sent events."""
         side_files = {name: self.directory / f"{name}.{end}" for name, end in SIDE_FILES.items()}
         command = [*REPLAY, *self.inputs, "--stream", stream, "--json"]
+        command += [*(["--mapping", self.mapping] if self.mapping else []), "--sort" if self.sort else "--no-sort"]
+        command += ["--limit", str(self.limit)] if self.limit else []
         command += ["--bursts", str(self.bursts), "--time", "original", "--speed", "max"]
         for name, file in side_files.items():
             command += [f"--{name}", str(file)]
@@ -137,8 +155,15 @@ class Demo:
         if result.returncode:
             raise RuntimeError(f"the simulator ended with {result.returncode}")
         reported = json.loads(result.stdout)
-        names = ("input_rows", "malformed_rows", "malformed_reasons", "injected_events", "sent_events")
-        return {name: reported[name] for name in names}
+        names = (
+            "input_rows",
+            "malformed_rows",
+            "malformed_reasons",
+            "set_aside_rows",
+            "set_aside_reasons",
+            "early_rows",
+        )
+        return {name: reported[name] for name in (*names, "notes", "injected_events", "sent_events")}
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
@@ -152,7 +177,8 @@ class Demo:
         s = self.summary
         lines = ["", "SHOPSTREAM DEMO", "", "From file to lake"]
         lines += [f"  {s[name]:>9,}  {meaning}" for name, meaning in FLOW.items()]
-        lines += shown(s["malformed_reasons"])
+        lines += [*shown(s["malformed_reasons"]), *shown(s["set_aside_reasons"], "set aside")]
+        lines += [f"             {note}" for note in s["notes"]]
         lines += ["", "Bots"]
         lines += [f"  {s[name]:>9,}  {meaning}" for name, meaning in BOTS.items()]
         lines += [f"             {reason}: {count:,}" for reason, count in s["unjudged_reasons"].items()]
@@ -175,6 +201,7 @@ SIDE_FILES = {"malformed": "jsonl", "labels": "json", "ledger": "txt"}
 FLOW = {
     "input_rows": "rows in the input",
     "malformed_rows": "malformed, kept in malformed.jsonl",
+    "set_aside_rows": "set aside, kept there, too",
     "injected_events": "events of burst bots mixed in",
     "sent_events": "events sent and acknowledged",
     "stream_events": "records in stream 1",
@@ -218,6 +245,7 @@ def verdict(summary: dict, faults: list[str]) -> list[str]:
     most = f", most of them {max(reasons, key=reasons.get)}" if reasons else ""
     left_out = {
         "malformed rows": summary["malformed_rows"],
+        "rows set aside": summary["set_aside_rows"],
         "quarantined records": summary["quarantined_rows"],
         f"unjudged events{most}": summary["unjudged_events"],
     }
@@ -236,9 +264,9 @@ def faults(summary: dict, bursts: int) -> list[str]:
     s = summary
     stored = s["curated_rows"] + s["duplicate_rows"] + s["quarantined_rows"]
     equalities = {
-        "sent_events = input_rows - malformed_rows + injected_events": (
+        "sent_events = input_rows - malformed_rows - set_aside_rows + injected_events": (
             s["sent_events"],
-            s["input_rows"] - s["malformed_rows"] + s["injected_events"],
+            s["input_rows"] - s["malformed_rows"] - s["set_aside_rows"] + s["injected_events"],
         ),
         "stream_events = sent_events": (s["stream_events"], s["sent_events"]),
         "raw_events = stream_events": (s["raw_events"], s["stream_events"]),

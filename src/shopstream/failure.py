@@ -28,7 +28,7 @@ def simulator_failures() -> Iterator[None]:
     from simulator.sending.errors import SendError, explain
     from simulator.sending.upload import UploadError
     from simulator.traffic.bots import BotsError
-    from simulator.traffic.source import SourceError
+    from simulator.traffic.inputs import SourceError
 
     try:
         yield

@@ -2,7 +2,7 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -22,5 +22,9 @@ def parse_made_file(text: str) -> Path:
     return Path(text)
 
 
+MAPPING_HELP = "what the columns of DATA are: a file, or the name of one that ships with the project"
+SORT_HELP = "send rows in the order of their times; --no-sort: in that of the files"
+MappingOption = Annotated[str | None, typer.Option(metavar="NAME|FILE", help=MAPPING_HELP)]
+SortOption = Annotated[bool, typer.Option("--sort/--no-sort", help=SORT_HELP)]
 # Arguments of typer.Option for a parameter of type `date | None`.
 DAY: dict[str, Any] = {"parser": parse_day, "metavar": "YYYY-MM-DD"}

@@ -69,7 +69,21 @@ def traffic_options(**values: Any) -> TrafficOptions:
 
 # What must be the same for a replay to continue another one.
 RESUMED = (
-    *("data", "look_alike", "stream", "bursts", "seed", "start", "until", "part", "limit", "time", "partition_key"),
+    *(
+        "data",
+        "mapping",
+        "sort",
+        "look_alike",
+        "stream",
+        "bursts",
+        "seed",
+        "start",
+        "until",
+        "part",
+        "limit",
+        "time",
+        "partition_key",
+    ),
     *("loop", *TRAFFIC_FIELDS),
 )
 
@@ -86,6 +100,8 @@ class ReplayOptions:
     """
 
     data: Sequence[str | Path] = ()  # files, folders, globs, s3:// objects or prefixes
+    mapping: str | None = None  # a file, or the name of one that ships with the project: what the columns are
+    sort: bool = True  # rows that are out of order
     look_alike: float | None = None  # made traffic: events an hour
     duplicates: float | None = None
     unsorted: float | None = None
@@ -114,7 +130,7 @@ class ReplayOptions:
 
     bursts: int = 0  # bots to mix in
     seed: int = 1  # of the bots and of the backoff
-    malformed: Path | None = None  # JSON lines; without it the first ones go to the progress lines
+    malformed: Path | None = None  # JSON lines, also of what is set aside; without it the first ones are progress lines
     max_malformed: float = 0.01  # share of the rows
     labels: Path | None = None
     ledger: Path | None = None
@@ -134,6 +150,8 @@ class ReplayOptions:
             return "--speed: not allowed with argument --rate"
         if bool(self.data) == bool(self.look_alike):
             return "give either files or --look-alike"
+        if self.look_alike and (self.mapping or not self.sort):
+            return "--mapping and --no-sort are about files; leave them out, or give files"
         if self.look_alike and self.bursts and not self.limit:
             return "--bursts needs an end, to spread the bots over all events; give --look-alike a --limit"
         if not self.look_alike and (given := [name for name in TRAFFIC_FIELDS if getattr(self, name) is not None]):

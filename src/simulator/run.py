@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import inf
@@ -26,8 +26,9 @@ from simulator.sending.sinks import AggregatingSink, FileSink, Sink, StreamSink,
 from simulator.sending.writer import Writer
 from simulator.traffic.bots import BotsError, BurstBots
 from simulator.traffic.generate import LookAlike
+from simulator.traffic.inputs import SourceError, transport
 from simulator.traffic.refused import Refused, shown
-from simulator.traffic.source import Malformed, Source, SourceError, transport
+from simulator.traffic.source import Malformed, Source
 
 NOT_ACKNOWLEDGED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 # So many malformed rows are printed without a file for them.
@@ -41,6 +42,8 @@ class Outcome:
     summary: Summary
     put_events: int
     refused: Refused
+    set_aside: Refused
+    notes: Sequence[str] = ()  # what else was noticed in the files
     error: Exception | None = None  # that ended it
     interrupted: bool = False
     damage: str | None = None  # which file could not be read to its end, and why
@@ -69,19 +72,25 @@ class Outcome:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the summary, with the reasons of malformed rows."""
-        return self.summary.as_dict() | {"malformed_reasons": self.refused.reasons()}
+        return self.summary.as_dict() | {
+            "malformed_reasons": self.refused.reasons(),
+            "set_aside_reasons": self.set_aside.reasons(),
+            "notes": list(self.notes),
+        }
 
     def lines(self) -> list[str]:
         """Return the last lines of a replay: what was read, sent and acknowledged, and why rows were not sent."""
         summary = self.summary
         skipped = f", skipped {summary.skipped_events:,} acknowledged before" if summary.skipped_events else ""
         overtaken = f", {summary.overtakings:,} overtaken" if summary.overtakings else ""
+        set_aside = f", {summary.set_aside_rows:,} set aside" if summary.set_aside_rows else ""
         read = (
-            f"read {summary.input_rows:,} rows ({summary.malformed_rows:,} malformed), injected "
+            f"read {summary.input_rows:,} rows ({summary.malformed_rows:,} malformed{set_aside}), injected "
             f"{summary.injected_events:,} events{skipped}, sent {self.put_events:,}, acknowledged "
             f"{summary.sent_events:,} ({summary.retries:,} retries{overtaken}) in {summary.seconds:.1f} s"
         )
-        return [read, *shown(self.refused.reasons())]
+        reasons = [*shown(self.refused.reasons()), *shown(self.set_aside.reasons(), "set aside")]
+        return [read, *reasons, *(f"  {note}" for note in self.notes)]
 
 
 def replay(
@@ -103,7 +112,7 @@ def replay(
         ledger = _side_file(stack, options.ledger, "a" if continues else "w")
         labels = _side_file(stack, options.labels)
         malformed = _side_file(stack, options.malformed)
-        refused = Refused()
+        refused, set_aside = Refused(), Refused()
         source = _source(options, create_client)
         sink = _sink(stack, options, ledger, create_client)
         bots = BurstBots(options.bursts, options.seed) if options.bursts else None
@@ -115,6 +124,11 @@ def replay(
             elif refused.rows == PRINTED_ROWS + 1:
                 progress.write("more rows are malformed: --malformed FILE keeps them all\n")
 
+        def keep_aside(row: Malformed) -> None:
+            set_aside(row)
+            if malformed:
+                malformed.write(json.dumps(row.as_dict()) + "\n")
+
         run = Replay(
             source,
             sink,
@@ -122,6 +136,7 @@ def replay(
             bots=bots,
             resume=Resume(options.resume, options.resumed()) if options.resume else None,
             malformed=keep,
+            set_aside=keep_aside,
             stopped=stopped,
             progress=progress,
         )
@@ -137,7 +152,8 @@ def replay(
         if labels:
             json.dump(bots.labels() if bots else [], labels, indent=2)
             labels.write("\n")
-        return Outcome(run.summary(), sink.counts.put_events, refused, error, stopped(), source.damage)
+        put = sink.counts.put_events
+        return Outcome(run.summary(), put, refused, set_aside, tuple(source.notes), error, stopped(), source.damage)
 
 
 @contextmanager
@@ -180,7 +196,7 @@ def _source(options: ReplayOptions, create_client: ClientFactory) -> Source | Lo
         except ValueError as error:
             raise SourceError(error) from error
         return LookAlike(options.look_alike, options.seed, DEFAULT_START, traffic, options.limit)
-    return Source(options.data, options.limit, create_client)
+    return Source(options.data, options.limit, create_client, mapping=options.mapping, sort=options.sort)
 
 
 def _sink(stack: ExitStack, options: ReplayOptions, ledger: TextIO | None, create_client: ClientFactory) -> Sink:

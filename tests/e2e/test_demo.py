@@ -14,13 +14,14 @@ import pytest
 from insights import all_questions
 from local_cloud.stack import ROOT
 from local_cloud.waiting import wait_for
+from simulator.traffic.event import COLUMNS
 from simulator.traffic.generate import write
-from simulator.traffic.source import COLUMNS
 
 SAMPLE = ROOT.parent / "shared" / "data" / "2019-Oct-head-17k.csv.gz"
 HOME = ROOT / "build" / "e2e"
 KEYS = [
-    *("run_id", "input_rows", "malformed_rows", "malformed_reasons", "injected_events", "sent_events"),
+    *("run_id", "input_rows", "malformed_rows", "malformed_reasons", "set_aside_rows", "set_aside_reasons"),
+    *("early_rows", "notes", "injected_events", "sent_events"),
     *("stream_events", "raw_events"),
     *("curated_rows", "duplicate_rows", "quarantined_rows", "missing_events", "labelled_bursts", "found_bursts"),
     *("falsely_flagged_users", "alert_records", "incidents", "notifications"),
@@ -145,6 +146,10 @@ def test_real_shoppers_raise_no_alarm_and_each_bot_does(bursts: int) -> None:
     assert {name: summary[name] for name in KEYS if name not in ("run_id", "malformed_reasons", "seconds")} == {
         "input_rows": 17_435,
         "malformed_rows": 1,
+        "set_aside_rows": 0,
+        "set_aside_reasons": [],
+        "early_rows": 0,
+        "notes": [],
         "injected_events": injected,
         "sent_events": sent,
         "stream_events": sent,

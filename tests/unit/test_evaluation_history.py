@@ -26,6 +26,7 @@ from evaluation.history import (
 )
 from shopstream.app import run as shopstream
 from shopstream.commands import detection
+from simulator.traffic.source import Source
 
 DAY = date(2026, 11, 1)
 
@@ -195,7 +196,7 @@ def test_alerts_of_the_margins_are_left_out(start: str, end: str, is_kept: bool)
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(HistoryError, match=r"gone\.csv"):
-        from_data([str(tmp_path / "gone.csv")], tmp_path / "records.jsonl")
+        from_data(Source(tmp_path / "gone.csv"), tmp_path / "records.jsonl")
 
 
 def shop(file: Path, rows: int, bad_rows: int) -> str:
@@ -207,7 +208,7 @@ def shop(file: Path, rows: int, bad_rows: int) -> str:
 
 def test_the_records_of_all_files_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     inputs = [shop(tmp_path / "a.csv", 2, 0), shop(tmp_path / "b.csv.gz", 300, 1)]
-    from_data(inputs, tmp_path / "records.jsonl")
+    from_data(Source(inputs), tmp_path / "records.jsonl")
     assert sorted(map(int, users(tmp_path / "records.jsonl"))) == sorted([0, 1, *range(300)])
     read, example = capsys.readouterr().err.splitlines()
     assert read == "read 303 rows (1 malformed)"
@@ -217,14 +218,14 @@ def test_the_records_of_all_files_are_written(tmp_path: Path, capsys: pytest.Cap
 def test_a_file_with_many_malformed_rows_is_refused(tmp_path: Path) -> None:
     file = shop(tmp_path / "a.csv", 90, 10)
     with pytest.raises(HistoryError, match="10 of the first 100 rows are malformed"):
-        from_data([file], tmp_path / "records.jsonl")
+        from_data(Source(file), tmp_path / "records.jsonl")
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     file = Path(shop(tmp_path / "a.csv.gz", 5_000, 0))
     file.write_bytes(file.read_bytes()[:-4])
     with pytest.raises(HistoryError, match=r"a\.csv\.gz.*; no rule has run: give a whole file"):
-        from_data([str(file)], tmp_path / "records.jsonl")
+        from_data(Source(file), tmp_path / "records.jsonl")
 
 
 def test_each_subject_is_listed_once_for_a_rule_and_buyers_are_marked(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from local_cloud.demo import compare_with_labels, faults, verdict
 # All numbers differ, so that no equality holds by comparing the wrong ones.
 GOOD = {
     "run_id": "1",
-    "input_rows": 50_010,
+    "input_rows": 50_014,
     "malformed_rows": 10,
+    "set_aside_rows": 4,
     "injected_events": 30,
     "sent_events": 50_030,
     "stream_events": 50_030,
@@ -29,7 +30,7 @@ GOOD = {
 
 BOTS = [{"user_id": 900_000_000_001, "event_count": 12}, {"user_id": 900_000_000_002, "event_count": 8}]
 
-SENT = "sent_events = input_rows - malformed_rows + injected_events"
+SENT = "sent_events = input_rows - malformed_rows - set_aside_rows + injected_events"
 STORED = "curated_rows + duplicate_rows + quarantined_rows = raw_events"
 
 
@@ -39,12 +40,19 @@ def test_a_run_that_accounts_for_everything_has_no_faults() -> None:
 
 def test_the_last_line_says_what_was_left_out() -> None:
     well = "All events accounted for, all bots found, no shopper flagged."
-    none = {"malformed_rows": 0, "quarantined_rows": 0, "unjudged_events": 0, "unjudged_reasons": {}}
+    none = {
+        "malformed_rows": 0,
+        "set_aside_rows": 0,
+        "quarantined_rows": 0,
+        "unjudged_events": 0,
+        "unjudged_reasons": {},
+    }
     assert verdict(GOOD | none, []) == [well]
     some = {"unjudged_events": 1_200, "unjudged_reasons": {"other_type": 1_200}}
     assert verdict(GOOD | some, []) == [
         well,
-        "Left out: 10 malformed rows; 7 quarantined records; 1,200 unjudged events, most of them other_type.",
+        "Left out: 10 malformed rows; 4 rows set aside; 7 quarantined records; 1,200 unjudged events, most of them "
+        "other_type.",
     ]
     assert verdict(GOOD | none, ["a is not b"]) == ["FAILED:", "  a is not b"]
 
@@ -59,13 +67,13 @@ def test_of_events_that_no_rule_has_judged_nothing_is_well() -> None:
 
 def test_a_run_without_bots_has_no_faults() -> None:
     quiet = dict.fromkeys(("labelled_bursts", "found_bursts", "alert_records", "incidents", "notifications"), 0)
-    assert faults(GOOD | quiet | {"injected_events": 0, "input_rows": 50_040}, 0) == []
+    assert faults(GOOD | quiet | {"injected_events": 0, "input_rows": 50_044}, 0) == []
 
 
 @pytest.mark.parametrize(
     ("change", "lines"),
     [
-        ({"input_rows": 50_011}, [f"{SENT}: 50,030 is not 50,031"]),
+        ({"input_rows": 50_015}, [f"{SENT}: 50,030 is not 50,031"]),
         ({"malformed_rows": 0}, [f"{SENT}: 50,030 is not 50,040"]),
         ({"injected_events": 31}, [f"{SENT}: 50,030 is not 50,031"]),
         (
@@ -113,7 +121,7 @@ def test_faults_of_different_kinds_are_all_named() -> None:
 
 def test_a_run_in_which_no_bot_was_mixed_in_although_asked_for_is_not_good() -> None:
     quiet = dict.fromkeys(("labelled_bursts", "found_bursts", "alert_records", "incidents", "notifications"), 0)
-    lines = faults(GOOD | quiet | {"injected_events": 0, "input_rows": 50_040}, 3)
+    lines = faults(GOOD | quiet | {"injected_events": 0, "input_rows": 50_044}, 3)
     assert lines == ["labelled_bursts = BURSTS: 0 is not 3"]
 
 

@@ -28,8 +28,10 @@ from shopstream.commands import traffic
 from simulator.options import TrafficOptions
 from simulator.sending import replay
 from simulator.traffic.event import COLUMNS, event_key, event_time_at, second_of
+from simulator.traffic.exports import NEXT_STEP
 from simulator.traffic.generate import LookAlike
-from simulator.traffic.source import HEADER_ALLOWED
+from simulator.traffic.inputs import ALLOWED
+from simulator.traffic.rows import HEADER_ALLOWED
 
 ROOT = Path(__file__).parents[2]
 SRC = ROOT / "src"
@@ -129,6 +131,10 @@ class TestReplay:
                     },
                 }
             ],
+            "set_aside_rows": 0,
+            "set_aside_reasons": [],
+            "early_rows": 0,
+            "notes": [],
             "skipped_events": 0,
             "sent_events": 2 + injected,
             "retries": 0,
@@ -392,17 +398,20 @@ class TestReplayFails:
         path = tmp_path / name
         assert run(["replay", str(path), "--stream", "one", "--bursts", bursts]) == 2
         assert said(capsys) == [
-            f"error: {path}: No such file or directory; give the path of a .csv or .csv.gz or .csv.zip file",
+            f"error: {path}: No such file or directory; give the path of a file: {ALLOWED}",
         ]
 
     def test_wrong_header(self, stream: Stream, file, capsys: pytest.CaptureFixture[str]) -> None:
         path = file(0, header="a,b")
         assert run(["replay", str(path), "--stream", "one"]) == 2
-        assert said(capsys) == [f"error: {path}: the header is 'a,b': 'a' is no field; {HEADER_ALLOWED}"]
+        assert said(capsys) == [
+            f"error: {path}: the header is 'a,b': 'a' is no field; {HEADER_ALLOWED}; for other columns give a "
+            f"--mapping: {NEXT_STEP}"
+        ]
         assert stream.records() == []
 
     def test_bursts_without_events(self, stream: Stream, file, capsys: pytest.CaptureFixture[str]) -> None:
-        assert run(["replay", str(file("bad")), "--stream", "one", "--bursts", "1"]) == 2
+        assert run(["replay", str(file()), "--stream", "one", "--bursts", "1"]) == 2
         assert said(capsys) == ["error: no valid row to mix bursts with: give a file with events, or --bursts 0"]
 
     def test_zip_with_another_checksum_is_sent_as_far_as_it_goes(
@@ -743,8 +752,8 @@ class TestSimulate:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["missing.csv"], "DATA is 'missing.csv', which is no file: give the path of a .csv, .csv.gz or"),
-            (["*.parquet"], "DATA is '*.parquet', which is no file: give the path of a .csv"),
+            (["missing.csv"], "DATA is 'missing.csv', which is no file: give the path of a file (.csv"),
+            (["*.parquet"], "DATA is '*.parquet', which is no file: give the path of a file (.csv"),
             ([], "give either files or --look-alike"),
             (["--look-alike", "5000"], "--bursts needs an end, to spread the bots over all events"),
         ],
@@ -774,7 +783,9 @@ class TestUpload:
 
     def test_missing_file(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert run(["upload", "missing.csv"]) == 2
-        assert said(capsys)[0].startswith("error: DATA is 'missing.csv', which is no file: give the path of a .csv")
+        assert said(capsys)[0].startswith(
+            "error: DATA is 'missing.csv', which is no file: give the path of a file (.csv"
+        )
 
 
 class TestDocs:
@@ -829,7 +840,7 @@ class TestDocs:
         known = {one for name in ("replay", "simulate", "look-alike", "compare", "upload") for one in options_of(name)}
         named = set(re.findall(r"--[a-z][a-z-]+", self.DOC))
         assert len(named) > 20
-        assert named <= known | {"--help"}
+        assert named <= known | {"--help", "--no-sort"}
 
 
 def options_of(command: str) -> list[str]:

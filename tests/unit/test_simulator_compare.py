@@ -8,7 +8,7 @@ import pytest
 from simulator.traffic.compare import compare, measures, read
 from simulator.traffic.event import COLUMNS, second_of
 from simulator.traffic.generate import write
-from simulator.traffic.source import SourceError
+from simulator.traffic.inputs import SourceError
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT.parent / "shared" / "data" / "2019-Oct-head-17k.csv.gz"

@@ -6,6 +6,7 @@ import tracemalloc
 import zipfile
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 from random import Random
@@ -18,20 +19,40 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from simulator.traffic import source as source_module
-from simulator.traffic.event import COLUMNS, FIELDS, Event, at_ms, encode_head, ms_of, ordering_key, second_of
-from simulator.traffic.source import (
-    BLOCK,
+from simulator.traffic import inputs as inputs_module
+from simulator.traffic import spool as spool_module
+from simulator.traffic.event import (
+    COLUMNS,
+    FIELDS,
+    Event,
+    MalformedRow,
+    at_ms,
+    encode_head,
+    ms_of,
+    ordering_key,
+    parse,
+    second_of,
+)
+from simulator.traffic.inputs import (
+    ALLOWED,
     CHUNK_BYTES,
+    Damaged,
+    SourceError,
+    chunks,
+    open_text,
+    split_data,
+    split_lines,
+)
+from simulator.traffic.rows import (
+    BLOCK,
     HEADER_ALLOWED,
     MAX_ROW_BYTES,
-    Malformed,
-    Source,
-    SourceError,
+    fields,
     from_events,
     plain_row,
-    split_data,
+    read_header,
 )
+from simulator.traffic.source import Malformed, Source
 
 REAL = Path(__file__).parents[3] / "shared/data/2019-Oct-head-17k.csv.gz"
 HEADER = b"event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session\n"
@@ -41,20 +62,47 @@ def row(product: int = 1, brand: str = "aqua") -> bytes:
     return f"2019-10-01 00:00:00 UTC,view,{product},2,a.b,{brand},33.20,7,s\n".encode()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def no_strays() -> Iterator[None]:
+    """Let rows of all times be sent, in the order of the file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spool_module, "GAP_MS", 2**60)
+        yield
+
+
+def one_by_one(source: Source) -> Iterator[Event]:
+    """Read the source's files without blocks."""
+    rows = 0
+    for file in source._files():
+        columns: Sequence[str] | None = None
+        with suppress(Damaged), open_text(*file._place) as stream:
+            for lines in split_lines(chunks(stream)):
+                for line in lines:
+                    if columns is None:
+                        line = line.removeprefix(b"\xef\xbb\xbf")
+                        header = read_header(line)
+                        columns = header or COLUMNS
+                        if header:
+                            continue
+                    if rows == source.limit:
+                        return
+                    rows += 1
+                    with suppress(MalformedRow):
+                        yield parse(fields(line), columns)
+
+
 def both_ways(paths: Any, limit: int | None = None) -> tuple[list[dict[str, Any]], list[Malformed], Source]:
     """Return the events, the malformed rows, and the source after the pass; blocks say the same as events."""
-    by_event, by_block = Source(paths, limit), Source(paths, limit)
+    source = Source(paths, limit, sort=False)
     malformed: list[Malformed] = []
-    malformed_of_blocks: list[Malformed] = []
-    events = list(by_event.events(malformed.append))
-    block = pl.concat([pl.DataFrame(schema=BLOCK), *by_block.blocks(malformed_of_blocks.append)])
+    block = pl.concat([pl.DataFrame(schema=BLOCK), *source.blocks(malformed.append)])
+    events = list(one_by_one(source))
     assert block.rows() == [
         (at_ms(event), ordering_key(event), event["category_id"] or ordering_key(event), encode_head(event))
         for event in events
     ]
-    assert malformed_of_blocks == malformed
-    assert (by_block.rows, by_block.damage) == (by_event.rows, by_event.damage)
-    return events, malformed, by_event
+    assert [(encode_head(event), at_ms(event)) for event in source.events()] == list(block.select("head", "ms").rows())
+    return events, malformed, source
 
 
 def read(path: Any, limit: int | None = None) -> tuple[list[int], list[Malformed], Source]:
@@ -187,7 +235,7 @@ def test_longest_row_is_read_and_a_longer_one_is_malformed(file) -> None:
 
 def test_row_that_is_too_long_by_one_stays_so_where_a_chunk_ends(file, monkeypatch: pytest.MonkeyPatch) -> None:
     start = HEADER + row(1, "x" * (MAX_ROW_BYTES + 1 - len(row(1, "").rstrip()))).rstrip()
-    monkeypatch.setattr(source_module, "CHUNK_BYTES", len(start))
+    monkeypatch.setattr(inputs_module, "CHUNK_BYTES", len(start))
     products, malformed, _ = read(file(start + b"\r\n" + row(2)))
     assert (products, [bad.reason for bad in malformed]) == ([2], ["more than 100000 bytes"])
 
@@ -303,18 +351,17 @@ def test_line_numbers_begin_at_one_where_there_is_no_header(file) -> None:
         (b"event_type,product_id\nview,1\n", ": event_time is missing; "),
         (b"event_time,product_id\n2019-10-01T00:00:00Z,1\n", ": event_type is missing; "),
         (b"Event_Time,event_type\n", ": 'Event_Time' is no field; "),
-        (HEADER.decode().encode("utf-16"), "the header is '\\\\xff\\\\xfe"),
     ],
     ids=[
         *("empty", "blank line", "bad row", "other name", "its name", "another column"),
-        *("twice", "no time", "no type", "other case", "UTF-16"),
+        *("twice", "no time", "no type", "other case"),
     ],
 )
 def test_wrong_header_is_refused_and_what_is_allowed_named(file, content: bytes, came: str) -> None:
     with pytest.raises(SourceError) as raised:
         read(file(content))
     assert came in str(raised.value)
-    assert str(raised.value).endswith(HEADER_ALLOWED)
+    assert HEADER_ALLOWED in str(raised.value) or "it looks like cosmetics" in str(raised.value)
     assert all(name in HEADER_ALLOWED for name in FIELDS)
 
 
@@ -326,13 +373,13 @@ def test_gz_that_is_no_gzip_is_refused(file) -> None:
 
 @pytest.mark.parametrize("name", ["missing.csv", "missing.csv.gz"])
 def test_missing_path_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(SourceError, match=f"{name}: No such file or directory; give the path of a .csv or"):
+    with pytest.raises(SourceError, match=f"{name}: No such file or directory; give the path of a file: .csv, "):
         read(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["events.zip", "events", "events.json.gz", "events.CSV"])
+@pytest.mark.parametrize("name", ["events.xlsx", "events", "events.csv.bz2"])
 def test_other_kinds_of_file_are_refused(file, name: str) -> None:
-    with pytest.raises(SourceError, match=f"{name}: not a .csv, .csv.gz or .csv.zip file; give another path"):
+    with pytest.raises(SourceError, match=f"{name}: not a file of a known form; give .csv, "):
         read(file(HEADER + row(1), name))
 
 
@@ -357,15 +404,6 @@ class TestZip:
     def test_the_one_csv_file_is_read_whatever_lies_beside_it(self, archive) -> None:
         members = {"2019-Oct.csv": HEADER + row(1), "__MACOSX/._2019-Oct.csv": b"x", "README.txt": b"y"}
         assert read(archive(zipped(members)))[0] == [1]
-
-    @pytest.mark.parametrize(("names", "number"), [([], 0), (["a.txt"], 0), (["a.csv", "b.csv"], 2)])
-    def test_archive_of_none_or_several_is_refused(self, archive, names: list[str], number: int) -> None:
-        path = archive(zipped(dict.fromkeys(names, HEADER + row(1))))
-        with pytest.raises(SourceError) as raised:
-            read(path)
-        assert str(raised.value) == (
-            f"{path}: it holds {number} .csv files, allowed is one; unpack it and give their paths"
-        )
 
     @pytest.mark.parametrize("content", [b"", b"no zip", zipped({"a.csv": HEADER + row(1) * 99})[:-30]])
     def test_what_is_no_zip_or_cut_off_is_refused(self, archive, content: bytes) -> None:
@@ -402,7 +440,7 @@ class TestZip:
         content = bytearray(zipped({"a.csv": HEADER + row(1)}))
         for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
             content[content.index(signature) + offset] |= 1
-        with pytest.raises(SourceError, match=r"encrypted.*; unpack it and give the \.csv file$"):
+        with pytest.raises(SourceError, match=r"encrypted.*; unpack it and give the files$"):
             read(archive(bytes(content)))
 
 
@@ -443,16 +481,10 @@ class TestSeveralFiles:
         path = file(HEADER + row(1), "[1].csv")
         assert read(path)[0] == [1]
 
-    def test_file_without_events_goes_last(self, days: list[Path]) -> None:
-        empty = days[0].with_name("0.csv")
-        empty.write_bytes(HEADER)
-        source = Source([empty, *days])
-        assert [Path(one.name).name for one in source.files][-1] == "0.csv"
-
     @pytest.mark.parametrize("name", ["*.csv", "folder"])
     def test_glob_or_folder_without_files_is_refused(self, tmp_path: Path, name: str) -> None:
         (tmp_path / "folder").mkdir()
-        with pytest.raises(SourceError, match=r"no such file; give the path of a .csv or .csv.gz or .csv.zip file"):
+        with pytest.raises(SourceError, match=r"no such file; give the path of a file: .csv, "):
             read(tmp_path / name)
 
     def test_one_that_is_missing_or_has_another_header_is_refused_before_the_first_event(
@@ -503,7 +535,7 @@ class TestS3:
     def test_object_and_prefix(self, address: str, products: list[int]) -> None:
         read_products, malformed, source = read(f"s3://raw/{address}")
         assert (read_products, malformed) == (products, [])
-        assert source.share_read is None
+        assert source.share_read == 1
 
     @pytest.mark.parametrize(
         "address", ["s3://raw/none/", "s3://raw/none.csv", "s3://nobody/a.csv", "s3://nobody/", "s3://B/a.csv"]
@@ -603,7 +635,7 @@ def test_blocks_are_the_same_as_events_wherever_chunks_end(
     scratch.write_bytes(text)
     whole = both_ways(scratch)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(source_module, "CHUNK_BYTES", chunk_bytes)
+        patch.setattr(inputs_module, "CHUNK_BYTES", chunk_bytes)
         parts = both_ways(scratch)
     assert parts[:2] == whole[:2]
     assert parts[2].rows == whole[2].rows == len(whole[0]) + len(whole[1]) == len(lines) + (not header)
@@ -707,7 +739,7 @@ def test_chunk_borders_change_nothing(file, monkeypatch: pytest.MonkeyPatch) -> 
     path = file((HEADER + row(1) + b"bad\n" + row(2, '"a ""b"""') + row(3)).replace(b"\n", b"\r\n"))
     whole = read(path)[:2]
     for size in (1, 2, 7, 64):
-        monkeypatch.setattr(source_module, "CHUNK_BYTES", size)
+        monkeypatch.setattr(inputs_module, "CHUNK_BYTES", size)
         assert read(path)[:2] == whole
 
 
@@ -766,8 +798,8 @@ class TestSplitData:
         with pytest.raises(SourceError) as raised:
             split_data(text)
         assert str(raised.value) == (
-            f"DATA is {named!r}, which is no file: give the path of a .csv, .csv.gz or .csv.zip, a folder, a glob "
-            "or an s3:// address, or several of them separated by spaces"
+            f"DATA is {named!r}, which is no file: give the path of a file ({ALLOWED}), a folder, a glob or an s3:// "
+            "address, or several of them separated by spaces"
         )
 
     def test_quote_without_an_end(self) -> None:

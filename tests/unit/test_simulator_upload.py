@@ -15,7 +15,7 @@ from shopstream.app import run
 from simulator.sending import upload as upload_module
 from simulator.sending.upload import UploadError, send, uploads
 from simulator.traffic.event import COLUMNS
-from simulator.traffic.source import SourceError
+from simulator.traffic.inputs import SourceError
 
 ROW = "2019-11-05 10:00:00 UTC,view,1003461,2053013555631882655,electronics.smartphone,xiaomi,489.07,520088904,4d3b30da"
 TEXT = (",".join(COLUMNS) + "\r\n" + f"{ROW}\r\n" * 1_500).encode()

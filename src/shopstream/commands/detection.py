@@ -6,14 +6,17 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from math import isfinite
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shopstream.app import app
 from shopstream.environment import DEFAULT_HOME, Env, Environment, Home, Local, open_environment
 from shopstream.failure import BAD_INPUT, Failure, simulator_failures
-from shopstream.parsers import DAY, parse_made_file
+from shopstream.parsers import DAY, MappingOption, SortOption, parse_made_file
+
+if TYPE_CHECKING:
+    from simulator.traffic.source import Source
 
 PANEL = "Detection"
 
@@ -32,12 +35,15 @@ def _finite(intensities: list[float]) -> list[float]:
     return intensities
 
 
-def _inputs(data: list[str] | None) -> list[str]:
-    """Return the inputs of all --data. One of them may name several, as `make` passes DATA."""
-    from simulator.traffic.source import SourceError, split_data
+def _source(data: list[str] | None, mapping: str | None, sort: bool) -> "Source | None":
+    """Return the source of all --data, None if none is given. One may name several inputs, as `make` passes DATA."""
+    from simulator.traffic.inputs import SourceError, split_data
+    from simulator.traffic.source import Source
 
+    if not data:
+        return None
     try:
-        return [name for text in data or [] for name in split_data(text)]
+        return Source([name for text in data for name in split_data(text)], mapping=mapping, sort=sort)
     except SourceError as error:
         raise Failure(error, BAD_INPUT) from None
 
@@ -64,6 +70,7 @@ def attack(
         ),
     ] = [2.0],  # noqa: B006 (Typer's default)
     attackers: Annotated[int, typer.Option(metavar="N", min=1, help="of each scenario and intensity")] = 1,
+    mapping: MappingOption = None,
     seed: Annotated[int, typer.Option(metavar="S", help="same seed, same attack")] = 1,
 ) -> None:
     """Mix labelled attackers into a file of shop events."""
@@ -73,14 +80,14 @@ def attack(
     from evaluation.mixture import Mixture
     from evaluation.rules import limits
     from evaluation.scenarios import load
-    from simulator.traffic.source import Source
 
     known = load()
     if unknown := [name for name in scenarios if name not in known]:
         raise typer.BadParameter(f"'{unknown[0]}' is none of {', '.join(known)}", param_hint="SCENARIO")
     try:
         with simulator_failures():
-            source = Source(_inputs(data))
+            source = _source(data, mapping, sort=True)
+            assert source  # DATA is required
             mixture = Mixture(survey(source, Random(seed)), limits(), seed, known)
             for name in scenarios:
                 mixture.add(name, intensity if known[name].has_intensity else [1.0], attackers)
@@ -98,6 +105,8 @@ def score(
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="who attacks in DATA, as JSON (default: our own attackers)")
     ] = None,
+    mapping: MappingOption = None,
+    sort: SortOption = True,
     out: Annotated[Path, typer.Option(metavar="DIR", help="folder of the results")] = DEFAULT_HOME / "score",
 ) -> None:
     """Measure recall, precision and false alarms of the rules, beside the tutorial's rule."""
@@ -107,7 +116,7 @@ def score(
 
     try:
         with simulator_failures():
-            print(score_traffic(_inputs(data), labels, out))
+            print(score_traffic(_source(data, mapping, sort), labels, out))
     except (ScoreError, HistoryError, ScenarioError) as error:
         raise Failure(error, BAD_INPUT) from None
     except RuntimeError as error:
@@ -154,6 +163,8 @@ def backtest(
     values: Annotated[
         str, typer.Option(metavar="JSON", help='values of the rules to try: {"burst": {"threshold": 8}}')
     ] = "{}",
+    mapping: MappingOption = None,
+    sort: SortOption = True,
     from_date: FromDate = None,
     to_date: ToDate = None,
     env: Env = "dev",
@@ -172,8 +183,8 @@ def backtest(
     today = datetime.now(UTC).date()
     with _failures_of_history():
         days = history.days_between(from_date or today, to_date or today)
-        if inputs := _inputs(data):
-            found = history.over_data(inputs, history.with_values(DEFAULTS, values), folder)
+        if source := _source(data, mapping, sort):
+            found = history.over_data(source, history.with_values(DEFAULTS, values), folder)
             print(history.table(history.flagged(found, folder / history.RECORDS)))
         else:
             print(_over_bucket(open_environment(env, home), days, values, folder)[1])

@@ -14,6 +14,7 @@ from local_cloud.stack import STOP_SIGNALS, Stack
 from shopstream.app import app
 from shopstream.environment import DEFAULT_HOME, Home
 from shopstream.failure import FAILED, Failure
+from shopstream.parsers import MappingOption, SortOption
 
 PANEL = "One machine"
 # In the folder --home: the stack of `up`, and that of a demo.
@@ -34,7 +35,7 @@ def stoppable() -> Iterator[None]:
 
     from insights.answer import EmptyTableError
     from insights.question import QuestionError
-    from simulator.traffic.source import SourceError
+    from simulator.traffic.inputs import SourceError
 
     handlers = {number: signal.signal(number, signal.default_int_handler) for number in STOP_SIGNALS}
     try:
@@ -56,16 +57,20 @@ def demo(
         ),
     ],
     bursts: Annotated[int, typer.Option(min=0, help="burst bots to mix in")] = 5,
+    mapping: MappingOption = None,
+    limit: Annotated[int | None, typer.Option(metavar="ROWS", min=1, help="read only the first rows")] = None,
+    sort: SortOption = True,
     install_s: Annotated[float, typer.Option(help="seconds that the installation took, for the summary")] = 0,
     first_port: FirstPort = None,
     home: Home = DEFAULT_HOME,
 ) -> int:
     """Run the whole platform once on this machine, from files of events to alerts and answers."""
     from local_cloud.demo import Demo
-    from simulator.traffic.source import split_data
+    from simulator.traffic.inputs import split_data
 
     with stoppable():
-        run = Demo(home, [name for text in data for name in split_data(text)], bursts, install_s)
+        inputs = [name for text in data for name in split_data(text)]
+        run = Demo(home, inputs, bursts, install_s, mapping, sort, limit)
         print(run.run(first_port))
     return FAILED if run.faults else 0
 

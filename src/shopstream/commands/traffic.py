@@ -16,7 +16,7 @@ from shopstream.app import app
 from shopstream.commands.local import drain_and_resume
 from shopstream.environment import DEFAULT_HOME, Env, Home, Local, open_environment
 from shopstream.failure import BAD_INPUT, INTERRUPTED, Failure, simulator_failures
-from shopstream.parsers import parse_made_file
+from shopstream.parsers import MAPPING_HELP, SORT_HELP, MappingOption, parse_made_file
 from simulator.aws import ClientFactory, client_from_environment
 from simulator.options import (
     DEFAULT,
@@ -29,7 +29,7 @@ from simulator.options import (
 )
 
 PANEL = "Traffic"
-INPUTS = "files, folders, globs, s3:// objects or prefixes: .csv, .csv.gz, .csv.zip"
+INPUTS = "files, folders, globs, s3:// objects or prefixes: CSV, JSON lines or Parquet, also in gzip, zstd or zip"
 
 
 # Values of options
@@ -124,6 +124,8 @@ REPLAY: dict[str, Any] = {
         metavar="N",
     ),
     **TRAFFIC,
+    "mapping": _option(str | None, MAPPING_HELP, EVENTS, metavar="NAME|FILE"),
+    "sort": _switch("--sort/--no-sort", SORT_HELP, EVENTS),
     "time": _option(
         TimeMode, "txn_timestamp: the event's own time, or shifted so that the first event happens now", EVENTS
     ),
@@ -155,7 +157,7 @@ REPLAY: dict[str, Any] = {
     "strict_order": _switch("--strict-order", "keep each key's order even where the stream refuses entries", SENDING),
     "resume": _option(Path | None, "note progress in the file, and continue from what it says", SIDE, metavar="FILE"),
     "malformed": _option(
-        Path | None, "rows that break the contract, as JSON lines (default: stderr)", SIDE, metavar="FILE"
+        Path | None, "rows that are not sent, as JSON lines (default: ten of them to stderr)", SIDE, metavar="FILE"
     ),
     "max_malformed": _option(
         float, "stop if more of the rows than this break the contract", SIDE, parser=_share, metavar="SHARE"
@@ -238,7 +240,7 @@ def simulate(
     Malformed rows and labels go to simulate/ below --home. On the local stack, the detector drains afterwards, so that
     it judges the last events, too.
     """
-    from simulator.traffic.source import split_data
+    from simulator.traffic.inputs import split_data
 
     with simulator_failures():
         inputs = [name for text in data or () for name in split_data(text)]
@@ -281,6 +283,39 @@ def look_alike(
 
 
 @app.command(rich_help_panel=PANEL)
+def inspect(
+    data: Annotated[list[str], typer.Argument(metavar="DATA", help=f"{INPUTS}; also several in one argument")],
+    mapping: MappingOption = None,
+    limit: Annotated[int | None, typer.Option(metavar="ROWS", min=1, help="read only the first rows")] = None,
+    draft: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="write a mapping to start from, for the first file; nothing else"),
+    ] = None,
+) -> int:
+    """Show what is in files of events, and how they would be sent. Nothing is sent.
+
+    Exit codes: 0, or 2 where a replay would refuse the files.
+    """
+    from simulator.traffic import inspection
+    from simulator.traffic.inputs import SourceError, split_data
+
+    with simulator_failures():
+        inputs = [name for text in data for name in split_data(text)]
+        if draft:
+            draft.write_text(inspection.draft_mapping(inputs), encoding="utf-8")
+            print(f"{draft}: read it, mend it, then: shopstream inspect {' '.join(data)} --mapping {draft}")
+            return 0
+        try:
+            found = inspection.inspect(inputs, mapping, limit)
+        except SourceError as error:
+            if mapping is None:
+                raise SourceError(f"{error}\n--draft FILE writes a mapping to start from") from error
+            raise
+    print(*found.lines(), sep="\n")
+    return 0 if found.events else BAD_INPUT
+
+
+@app.command(rich_help_panel=PANEL)
 def compare(
     data: Annotated[list[str], typer.Argument(metavar="DATA", help="one column each; inputs as of replay")],
     limit: Annotated[int | None, typer.Option(metavar="ROWS", min=1, help="read only the first rows of each")] = None,
@@ -303,7 +338,7 @@ def upload(
 ) -> None:
     """Put data files into the raw bucket: each as it is, unpacked, and a sample of it."""
     from simulator.sending.upload import send, uploads
-    from simulator.traffic.source import expand, split_data
+    from simulator.traffic.inputs import expand, split_data
 
     with simulator_failures():
         inputs = [name for text in data for name in split_data(text)]

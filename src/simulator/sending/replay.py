@@ -16,7 +16,9 @@ from simulator.sending.selection import Selection
 from simulator.sending.sinks import Sink
 from simulator.traffic.bots import BurstBots
 from simulator.traffic.generate import LookAlike
-from simulator.traffic.source import Malformed, Source, SourceError, from_events
+from simulator.traffic.inputs import SourceError
+from simulator.traffic.rows import from_events
+from simulator.traffic.source import Malformed, Source
 
 MIXED_BLOCK = 20_000  # as many as the sinks take at once
 # A few malformed rows at the start of a file say little about it: so many rows are read before the first is sent.
@@ -50,6 +52,8 @@ class Summary:
 
     input_rows: int  # without headers
     malformed_rows: int
+    set_aside_rows: int  # left out for another reason: alone in time, or by the mapping
+    early_rows: int  # events that were earlier than one before them, in the files
     injected_events: int
     skipped_events: int  # acknowledged by the replay that this one resumes
     sent_events: int  # acknowledged by the stream
@@ -61,10 +65,15 @@ class Summary:
         return asdict(self)
 
 
+class _Stopped(Exception):
+    """The replay ends while it reads."""
+
+
 class Replay:
     """One run over `source`, with `bots` mixed in.
 
-    `malformed` is called with each malformed row. `stopped` says whether to end early.
+    `malformed` is called with each malformed row, `set_aside` with each that is left out for another reason. `stopped`
+    says whether to end early.
     """
 
     def __init__(
@@ -76,6 +85,7 @@ class Replay:
         bots: BurstBots | None = None,
         resume: Resume | None = None,
         malformed: Callable[[Malformed], None] = lambda row: None,
+        set_aside: Callable[[Malformed], None] = lambda row: None,
         stopped: Callable[[], bool] = lambda: False,
         clock: Clock | None = None,
         progress: TextIO = sys.stderr,
@@ -86,12 +96,14 @@ class Replay:
         self._bots = bots
         self._resume = resume
         self._malformed = malformed
+        self._set_aside = set_aside
+        self._set_aside_rows = 0
+        self._is_checked = False
         self._stopped = stopped
         self._clock = clock or Clock()
         self._progress = Progress(progress, self._clock.monotonic)
         self._pacer = Pacer(self._plan.pace, self._clock)
         self._malformed_rows = 0
-        self._earlier_rows = 0  # of the passes before this one
         self._skip = resume.acknowledged if resume else 0
         self._skipped = 0
         self._shift_ms = 0
@@ -101,6 +113,10 @@ class Replay:
 
         Raise SourceError, BotsError or SendError. `summary` is right even then.
         """
+        try:
+            self._read()
+        except _Stopped:
+            return self.summary()
         if self._bots and not self._survey(self._bots):
             return self.summary()
         for block, loop_ms in self._blocks():
@@ -118,8 +134,10 @@ class Replay:
         """Return what was done so far."""
         counts = self._sink.counts
         return Summary(
-            input_rows=self._rows(),
+            input_rows=self._source.rows,
             malformed_rows=self._malformed_rows,
+            set_aside_rows=self._set_aside_rows,
+            early_rows=self._source.early,
             injected_events=self._bots.sent_events if self._bots else 0,
             skipped_events=self._skipped,
             sent_events=counts.acknowledged_events,
@@ -128,14 +146,25 @@ class Replay:
             seconds=round(self._clock.monotonic() - self._progress.started, 3),
         )
 
-    def _rows(self) -> int:
-        return self._earlier_rows + self._source.rows
+    def _read(self) -> None:
+        """Read the source, which finds its malformed rows and its order. Raise _Stopped, SourceError or OSError."""
+        if isinstance(self._source, Source):
+            self._source.read(self._keep, self._keep_aside, self._watch)
+            self._check_malformed()
+
+    def _watch(self, rows: int) -> None:
+        if rows >= CHECKED_ROWS and not self._is_checked:
+            self._check_malformed()
+            self._is_checked = True
+        self._progress.write(0, lambda *_: f"reading: {rows:,} rows")
+        if self._stopped():
+            raise _Stopped
 
     def _survey(self, bots: BurstBots) -> bool:
         """Show the bots the whole source. Return False if the replay was stopped meanwhile."""
-        source = copy(self._source)  # whose rows do not count as read
+        source = copy(self._source)  # of look-alike traffic: its rows do not count as read
         for _ in bots.survey(source.events()):
-            self._progress.write(0, lambda *_: f"looking for places for the bots: {source.rows:,} rows")
+            self._progress.write(0, lambda *_: f"looking for places for the bots among {source.rows:,} rows")
             if self._stopped():
                 return False
         return True
@@ -146,60 +175,52 @@ class Replay:
         while True:
             first: int | None = None
             last = 0
-            for block in self._checked(self._one_pass()):
+            for block in self._one_pass():
                 # Shift, pace and loop go by all users, so that the parts of one replay stay together.
                 block = self._plan.selection.in_time(block)
                 if block.height:
-                    ms = pl.col("ms")
-                    begin, low, high = block.select(begin=ms.first(), low=ms.min(), high=ms.max()).row(0)
+                    ms = self._times(block)
+                    begin, low, high = ms[0], int(ms.min()), int(ms.max())  # type: ignore[arg-type]
                     if first is None:
                         if not loop_ms:
-                            self._begin(begin)
+                            self._begin(begin, self._source.closed(block["ms"])[0])
                         first, last = low, high
                     first, last = min(first, low), max(last, high)
                 yield self._plan.selection.in_part(block), loop_ms
             if not self._plan.loop or first is None:
                 return
             loop_ms += last - first + 1000
-            self._earlier_rows += self._source.rows
 
     def _one_pass(self) -> Iterator[pl.DataFrame]:
         if not self._bots:
-            yield from self._source.blocks(self._keep)
+            yield from self._source.blocks()
             return
         # Event by event, since each bot has its place among them.
         events = []
-        for event in self._bots.mix(self._source.events(self._keep)):
+        for event in self._bots.mix(self._source.events()):
             events.append(event)
             if len(events) == MIXED_BLOCK:
                 yield from_events(events)
                 events = []
         yield from_events(events)
 
-    def _checked(self, blocks: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-        """Return the blocks. Hold back the first ones until CHECKED_ROWS, or all rows, are read and checked."""
-        held = []
-        for block in blocks:
-            held.append(block)
-            if self._rows() >= CHECKED_ROWS:
-                self._check_malformed()
-                yield from held
-                held = []
-        self._check_malformed()
-        yield from held
-
     def _check_malformed(self) -> None:
         """Raise TooManyMalformed if there are more malformed rows than the plan allows."""
-        rows, share = self._rows(), self._plan.max_malformed
+        rows, share = self._source.rows, self._plan.max_malformed
         if self._malformed_rows > share * rows:
             raise TooManyMalformed(
                 f"{self._malformed_rows:,} of the first {rows:,} rows are malformed, allowed is a share of "
                 f"{share:g}; mend the file, or allow more with --max-malformed"
             )
 
-    def _begin(self, first_ms: int) -> None:
+    def _times(self, block: pl.DataFrame) -> pl.Series:
+        """Return the times of a block before they are shifted: those of the events, or without gaps if they move."""
+        moves = self._plan.time == "now" or self._plan.loop
+        return self._source.closed(block["ms"]) if moves else block["ms"]
+
+    def _begin(self, first_ms: int, paced_ms: int) -> None:
         """Fix what counts from the first event on: the shift of all times, and the pace."""
-        self._pacer.begin(first_ms)
+        self._pacer.begin(paced_ms)
         if self._plan.time == "now":
             self._shift_ms = self._clock.now_ms() - first_ms
         if self._resume:
@@ -211,10 +232,10 @@ class Replay:
     def _send(self, block: pl.DataFrame, loop_ms: int) -> None:
         """Send the block, each event when it is due."""
         sink, pacer = self._sink, self._pacer
-        times_ms = block["ms"] + loop_ms
+        times_ms = self._source.closed(block["ms"]) + loop_ms  # nobody waits through a gap
         if self._skipped and not sink.counts.put_events:
             pacer.begin(times_ms[0])
-        data = wire_data(block, self._shift_ms + loop_ms)
+        data = wire_data(block["head"], self._times(block) + self._shift_ms + loop_ms)
         keys = block["key" if self._plan.partition_key == "user_id" else "category_key"]
         due_s = pacer.due_s(times_ms, sink.counts.put_events)
         start = 0
@@ -246,6 +267,10 @@ class Replay:
         self._malformed_rows += 1
         self._malformed(row)
 
+    def _keep_aside(self, row: Malformed) -> None:
+        self._set_aside_rows += 1
+        self._set_aside(row)
+
     def _report(self) -> None:
         self._progress.write(self._sink.counts.acknowledged_events, self._progress_line)
 
@@ -261,9 +286,9 @@ class Replay:
         return line
 
 
-def wire_data(block: pl.DataFrame, shift_ms: int) -> pl.Series:
-    """Return the wire records of a block, its times shifted."""
-    ms = block["ms"] + shift_ms
+def wire_data(heads: pl.Series, ms: pl.Series) -> pl.Series:
+    """Return the wire records of events (rows.BLOCK) with these times, in Unix milliseconds."""
     # To format a time takes as long as all else: each is formatted once where it repeats, as in a file in time order.
     times = pl.from_epoch(ms.rle().struct.field("value"), "ms").dt.to_string("%Y-%m-%dT%H:%M:%S%.3fZ")
-    return block.select(pl.concat_str("head", times.gather(ms.rle_id()), pl.lit('"}'))).to_series()
+    frame = pl.DataFrame({"head": heads, "time": times.gather(ms.rle_id())})
+    return frame.select(pl.concat_str("head", "time", pl.lit('"}'))).to_series()

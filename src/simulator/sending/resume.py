@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from simulator.traffic.source import SourceError
+from simulator.traffic.inputs import SourceError
 
 
 class ResumeError(SourceError):

@@ -21,7 +21,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from simulator.aws import ClientFactory, client_from_environment
 from simulator.sending.errors import explain
 from simulator.traffic.event import COLUMNS, MalformedRow, at_ms, parse
-from simulator.traffic.source import HEADER_ALLOWED, SourceError, fields, open_raw, open_text, read_header
+from simulator.traffic.inputs import SourceError, members, open_raw, open_text
+from simulator.traffic.rows import HEADER_ALLOWED, fields, read_header
 
 # At most 10,000 parts: enough for 160 GB. https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 PART_BYTES = 16 * 1024**2
@@ -71,7 +72,12 @@ class Digest:
 
 def uploads(name: str, create_client: ClientFactory = client_from_environment) -> list[Upload]:
     """Return the three objects of a data file, given by its path or s3:// address. Raise SourceError."""
-    with open_text(name, create_client) as text:
+    member, *others = members(name, create_client)
+    if others:
+        raise SourceError(
+            f"{name}: it holds {len(others) + 1} files, an upload is of one; unpack it and give their paths"
+        )
+    with open_text(name, member, create_client) as text:
         lines = list(islice(text, SAMPLE_ROWS + 1))
     month = _month(name, lines)
     file_name = Path(name).name
@@ -88,7 +94,7 @@ def uploads(name: str, create_client: ClientFactory = client_from_environment) -
 
     @contextmanager
     def unpacked() -> Iterator[BinaryIO]:
-        with open_text(name, create_client) as text:
+        with open_text(name, member, create_client) as text:
             yield text
 
     places = f"p_year={month:%Y}/p_month={month:%m}"

@@ -8,7 +8,8 @@ import polars as pl
 from tabulate import tabulate
 
 from simulator.traffic.event import EVENT_TYPES
-from simulator.traffic.source import Source, SourceError
+from simulator.traffic.inputs import SourceError
+from simulator.traffic.source import Source
 
 WINDOW_S = 10  # of the rule burst: (t - 10 s, t]
 GAP_QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -58,7 +59,7 @@ def read(name: Path | str, limit: int | None = None) -> pl.DataFrame:
         )
         .rename({"ms": "second"})
         .with_columns(actor=pl.coalesce("user_id", "user_session"))
-        for block in Source(name, limit).blocks()
+        for block in Source(name, limit, sort=False).blocks()
     ]
     events = pl.concat(blocks) if blocks else pl.DataFrame()
     if not events.height:

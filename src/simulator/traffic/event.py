@@ -43,6 +43,9 @@ OTHERS = tuple(FIELDS)[9:-1]  # in a record only where they have a value
 EVENT_TYPES = ("view", "cart", "remove_from_cart", "purchase")  # that the rules know; others are good, too
 # What an event says about the product: the same whoever acts.
 PRODUCT_FIELDS = ("product_id", "category_id", "category_code", "brand", "price", "currency")
+# What exports write where there is no value. A brand of this name needs a mapping that says other words for null.
+NOTHING = ("NULL", "null", "\\N", "NaN", "nan", "None", "<NA>")
+HEAD_END = ',"txn_timestamp":"'
 MAX_ID_CHARACTERS = 128  # of an id, and of an event_type
 MAX_QUANTITY = 2**63 - 1
 MAX_PRICE = Decimal("9999999999.99")  # decimal(12,2)
@@ -64,8 +67,8 @@ class MalformedRow(ValueError):
     """A row that breaks the contract. The message says how."""
 
 
-def parse(row: Sequence[str], columns: Sequence[str] = COLUMNS) -> Event:
-    """Return the event of a row of these columns. Raise MalformedRow.
+def parse(row: Sequence[str], columns: Sequence[str] = COLUMNS, nothing: Sequence[str] = NOTHING) -> Event:
+    """Return the event of a row of these columns; a cell that is empty or one of `nothing` is null. Raise MalformedRow.
 
     `txn_timestamp`, which the replay sets, is in it only if the row has it.
     """
@@ -73,7 +76,7 @@ def parse(row: Sequence[str], columns: Sequence[str] = COLUMNS) -> Event:
         raise MalformedRow(f"{len(row)} columns, expected {len(columns)}")
     event: Event = dict.fromkeys(COLUMNS)
     for name, text in zip(columns, row, strict=True):
-        if text:
+        if text and text not in nothing:
             event[name] = _PARSERS[FIELDS[name]](name, text)
     for name in REQUIRED:
         if event[name] is None:
@@ -89,7 +92,7 @@ def encode(event: Event) -> bytes:
 
 def encode_head(event: Event) -> str:
     """Return the wire record up to where the value of `txn_timestamp` begins."""
-    return f'{_encode_fields(event)},"txn_timestamp":"'
+    return _encode_fields(event) + HEAD_END
 
 
 def _encode_fields(event: Event) -> str:

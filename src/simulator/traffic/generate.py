@@ -16,7 +16,7 @@ import os
 import uuid
 from bisect import bisect
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate, count, islice
 from pathlib import Path
@@ -27,7 +27,7 @@ import polars as pl
 from simulator.options import DEFAULT, TrafficOptions
 from simulator.traffic.catalogue import Catalogue, Product, Shelf
 from simulator.traffic.event import COLUMNS, Event, MalformedRow, event_time_at, parse, second_of
-from simulator.traffic.source import to_block
+from simulator.traffic.rows import to_block
 
 # Log-normal pauses as (mean, deviation) of the logarithm of seconds: e ** 3.45 = 31. To THINK and DECIDE, which comes
 # before a purchase, MIN_THINK_S is added, and they are multiplied by a shopper's own pace: some are quick, others slow.
@@ -115,6 +115,8 @@ class LookAlike:
 
     damage = None
     share_read = None
+    early = 0
+    notes: Sequence[str] = ()
 
     def __init__(
         self, events_per_hour: float, seed: int, start: int, options: TrafficOptions = DEFAULT, limit: int | None = None
@@ -123,14 +125,18 @@ class LookAlike:
         self.limit = limit
         self.rows = 0
 
-    def events(self, malformed: object = None) -> Iterator[Event]:
+    def closed(self, ms: pl.Series) -> pl.Series:
+        """Return the times as they are, in place of `Source.closed`: made traffic has no gaps."""
+        return ms
+
+    def events(self) -> Iterator[Event]:
         """Return the events, as `Source.events` does. None is malformed."""
         self.rows = 0
         for line in islice(endless_lines(*self._arguments), self.limit):
             self.rows += 1
             yield parse(line.split(","))
 
-    def blocks(self, malformed: object = None) -> Iterator[pl.DataFrame]:
+    def blocks(self) -> Iterator[pl.DataFrame]:
         """Return the same events in blocks, as `Source.blocks` does."""
         self.rows = 0
         generated = islice(endless_lines(*self._arguments), self.limit)

@@ -35,14 +35,15 @@ class Refused:
         return [{"rows": rows, "example": self._first[reason].as_dict()} for reason, rows in self._rows.most_common()]
 
 
-def shown(reasons: list[dict[str, Any]]) -> list[str]:
-    """Return lines about the most frequent of `Refused.reasons`, for people."""
+def shown(reasons: list[dict[str, Any]], what: str = "malformed") -> list[str]:
+    """Return lines about the most frequent of `Refused.reasons`, for people. `what` the rows are called."""
     lines = []
     for reason in reasons[:TOP_REASONS]:
         example = reason["example"]
         row = example["row"] if len(example["row"]) <= _LONGEST_ROW else f"{example['row'][:_LONGEST_ROW]}…"
-        place = f"{example['file']}, line {example['line_number']}"
-        lines.append(f"  {reason['rows']:>9,} malformed, for example {place}: {example['reason']}: {row}")
+        line = f", line {example['line_number']}" if example["line_number"] else ""
+        place = f"{example['file']}{line}"
+        lines.append(f"  {reason['rows']:>9,} {what}, for example {place}: {example['reason']}: {row}")
     if others := sum(reason["rows"] for reason in reasons[TOP_REASONS:]):
-        lines.append(f"  {others:>9,} malformed for {len(reasons) - TOP_REASONS} other reasons")
+        lines.append(f"  {others:>9,} {what} for {len(reasons) - TOP_REASONS} other reasons")
     return lines

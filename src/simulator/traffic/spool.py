@@ -1,0 +1,116 @@
+"""Events between reading and sending: on disk, where their order is seen, and mended with bounded memory."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pyarrow
+
+from simulator.traffic.rows import BLOCK
+
+DAY_MS = 86_400_000
+# Rows that are further from all others are strays: a clock that was wrong, a wrong month.
+GAP_MS = 7 * DAY_MS
+# What DuckDB may take to sort; the rest goes to the disk.
+SORT_MEMORY = "400MB"
+SORTED_ROWS = 20_000  # in a block after sorting
+SCHEMA = pyarrow.schema([("n", pyarrow.int64()), *((name, pyarrow.large_string()) for name in BLOCK if name != "ms")])
+SCHEMA = SCHEMA.insert(1, pyarrow.field("ms", pyarrow.int64()))
+
+
+@dataclass(frozen=True)
+class Run:
+    """Events with no gap of GAP_MS between two that are neighbours in time. `first` and `last` are Unix ms."""
+
+    first: int
+    last: int
+    rows: int
+
+
+class Spool:
+    """Blocks of events in a temporary folder, which goes with this object.
+
+    `early` counts the events that are earlier than one before them.
+    """
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="shopstream-")
+        self._blocks = 0
+        self._latest: int | None = None
+        self._days: dict[int, Run] = {}
+        self.rows = 0
+        self.early = 0
+
+    def append(self, block: pl.DataFrame) -> None:
+        """Keep a block. Raise OSError, of a full disk for one."""
+        if not block.height:
+            return
+        ms = block["ms"]
+        latest = ms[0] if self._latest is None else self._latest
+        highest = ms.cum_max().clip(lower_bound=latest)
+        self.early += int((ms < highest.shift(1, fill_value=latest)).sum())
+        self._latest = highest[-1]
+        days = block.group_by(pl.col("ms") // DAY_MS).agg(
+            first=pl.col("ms").min(), last=pl.col("ms").max(), rows=pl.len()
+        )
+        for day, first, last, rows in days.iter_rows():
+            known = self._days.get(day)
+            if known:
+                first, last, rows = min(first, known.first), max(last, known.last), rows + known.rows
+            self._days[day] = Run(first, last, rows)
+        self._write(block)
+        self.rows += block.height
+
+    def runs(self) -> list[Run]:
+        """Return the runs of the events, in their order in time."""
+        runs: list[Run] = []
+        for _, day in sorted(self._days.items()):
+            if runs and day.first - runs[-1].last <= GAP_MS:
+                runs[-1] = Run(runs[-1].first, day.last, runs[-1].rows + day.rows)
+            else:
+                runs.append(day)
+        return runs
+
+    def blocks(self) -> Iterator[pl.DataFrame]:
+        """Return the blocks, as often as asked for."""
+        for number in range(self._blocks):
+            yield pl.read_ipc(self._path(number), memory_map=False)
+
+    def size(self) -> int:
+        """Return how many bytes the blocks take on the disk."""
+        return sum(self._path(number).stat().st_size for number in range(self._blocks))
+
+    def sort(self) -> None:
+        """Put the events in the order of their times; those of one time stay in their order. Raise OSError."""
+        fresh = Spool()
+        with duckdb.connect(
+            config={"threads": 1, "memory_limit": SORT_MEMORY, "temp_directory": fresh._folder.name}
+        ) as db:
+            db.execute("set preserve_insertion_order = false")
+            db.register("events", pyarrow.RecordBatchReader.from_batches(SCHEMA, self._numbered()))
+            try:
+                found = db.sql("select ms, key, category_key, head from events order by ms, n")
+                for batch in found.to_arrow_reader(SORTED_ROWS):
+                    fresh._write(pl.DataFrame(batch))
+            except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+                raise OSError(
+                    f"the events cannot be sorted in {fresh._folder.name}: {error}; TMPDIR names another place"
+                ) from error
+        self._folder, self._blocks = fresh._folder, fresh._blocks
+
+    def _numbered(self) -> Iterator[pyarrow.RecordBatch]:
+        number = 0
+        for block in self.blocks():
+            table = block.with_row_index("n", number).with_columns(pl.col("n").cast(pl.Int64)).to_arrow()
+            yield from table.cast(SCHEMA).to_batches()
+            number += block.height
+
+    def _write(self, block: pl.DataFrame) -> None:
+        block.write_ipc(self._path(self._blocks), compression="lz4")
+        self._blocks += 1
+
+    def _path(self, number: int) -> Path:
+        return Path(self._folder.name) / f"{number}.arrow"
