@@ -90,6 +90,7 @@ class Source:
         if self._spool:
             return self._spool
         spool = Spool()
+        self.rows, self.damage, self.notes = 0, None, []
         for file in self._files():
             for block in file.blocks(malformed, set_aside, self.limit and self.limit - self.rows):
                 self.rows += file.fresh_rows
