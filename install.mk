@@ -12,8 +12,8 @@ INSTALLED := .venv/installed src/detector/.venv/installed src/glue_etl/.venv/ins
              src/local_cloud/emulator/.venv/installed $(TOOLS)/spark-jars/installed $(TOOLS)/trino/installed
 PACKAGED  := src/shopstream/packages.py $(wildcard src/detector/*.py src/lambda_alert/*.py) src/lambda_alert/rules.json \
              src/lambda_alert/uv.lock $(shell find sql/detection -type f 2> /dev/null)
-DATA_FORM := give the path of a file (CSV, JSON lines or Parquet, also in gzip, zstd or zip), a folder, a glob or an \
-             s3:// address, or several of them separated by spaces
+DATA_FORM := give the path of a file (.csv, .tsv, .json, .jsonl, .ndjson, .parquet, each also with .gz or .zst, or a .zip \
+             of them), a folder, a glob or an s3:// address, or several of them separated by spaces
 
 .PHONY: require data-exists
 require:

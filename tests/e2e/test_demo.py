@@ -72,9 +72,7 @@ def shop_file(folder: Path) -> Path:
 def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     missing = tmp_path / "missing.csv"
     line = refusal(missing)
-    assert line.startswith(
-        f"error: DATA is '{missing}', which is no file: give the path of a .csv, .csv.gz or .csv.zip"
-    )
+    assert line.startswith(f"error: DATA is '{missing}', which is no file: give the path of a file (.csv, ")
 
 
 def test_a_wrong_header_is_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from local_cloud import counts
 from local_cloud.stack import ROOT, Stack
 from simulator.traffic.generate import write
+from simulator.traffic.inputs import ALLOWED
 
 HOME = ROOT / "build" / "e2e" / "make"
 
@@ -119,8 +120,8 @@ def test_an_unknown_environment_is_named() -> None:
 
 def test_a_file_that_is_not_there_is_named_before_anything_is_installed() -> None:
     expected = [
-        "error: DATA is 'missing.csv', which is no file: give the path of a .csv, .csv.gz or .csv.zip, a folder, a "
-        "glob or an s3:// address, or several of them separated by spaces"
+        f"error: DATA is 'missing.csv', which is no file: give the path of a file ({ALLOWED}), a folder, a glob or an "
+        "s3:// address, or several of them separated by spaces"
     ]
     assert errors("demo", "DATA=missing.csv") == expected
     assert errors("simulate", "DATA=README.md missing.csv") == expected
