@@ -47,13 +47,13 @@ def values(book: Book, groups: Groups) -> dict[str, dict[str, Value]]:
 def windows(book: Book, known: Mapping[str, Mapping[str, Value]], subject: str) -> list[Value]:
     """Return the lengths of the windows that rules about such a subject ask for, in seconds, in ascending order.
 
-    For the site each comes with its baseline, the time before it that it is compared with: `[10, 600]`.
+    But for actors, each comes with its baseline, the time before it that it is compared with, or 0: `[10, 600]`.
     """
     own = [known[name] for name in rules(book) if book[name]["subject"] == subject]
-    if subject == "site":
-        pairs = sorted({(one["window_s"], one.get("baseline_s", 0)) for one in own})
-        return [length for pair in pairs for length in pair]
-    return sorted({one["window_s"] for one in own})
+    if subject == "actor":
+        return sorted({one["window_s"] for one in own})
+    pairs = sorted({(one["window_s"], one.get("baseline_s", 0)) for one in own})
+    return [length for pair in pairs for length in pair]
 
 
 def build(book: Book, groups: Groups, options: Mapping[str, str], only: Collection[str] = ()) -> Any:

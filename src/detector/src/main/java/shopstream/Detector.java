@@ -86,8 +86,8 @@ public final class Detector {
      * @param nobody user ids that mean nobody
      * @param maxAheadS how far ahead of its arrival an event's time may be
      * @param actorsS lengths of the windows over what an actor does, each once
-     * @param productsS lengths of the windows over who acts on a product, each once
-     * @param addressesS lengths of the windows over who acts from an address, each once
+     * @param productsS window and baseline, in turns, over who acts on a product
+     * @param addressesS window and baseline, in turns, over who acts from an address
      * @param siteS window and baseline, in turns, over what all do
      */
     public void read(
@@ -108,15 +108,11 @@ public final class Detector {
                 .transform("activity", InternalTypeInfo.of(Views.ACTIVITY), new ActorActivity(numbers(actorsS)))
                 .uid("activity");
         view("activity", actors, Views.ACTIVITY);
-        crowds("product_activity", events, CrowdActivity.Of.PRODUCT, numbers(productsS));
-        crowds("address_activity", events, CrowdActivity.Of.ADDRESS, numbers(addressesS));
-        int[][] pairs = new int[siteS.size() / 2][];
-        for (int i = 0; i < pairs.length; i++) {
-            pairs[i] = new int[] {siteS.get(2 * i), siteS.get(2 * i + 1)};
-        }
+        crowds("product_activity", events, CrowdActivity.Of.PRODUCT, pairs(productsS));
+        crowds("address_activity", events, CrowdActivity.Of.ADDRESS, pairs(addressesS));
         SingleOutputStreamOperator<RowData> site = actors.getSideOutput(ActorActivity.ACTIONS)
                 .global()
-                .transform("site_activity", InternalTypeInfo.of(Views.SITE_ACTIVITY), new SiteActivity(pairs))
+                .transform("site_activity", InternalTypeInfo.of(Views.SITE_ACTIVITY), new SiteActivity(pairs(siteS)))
                 .setParallelism(1)
                 .setMaxParallelism(1)
                 .uid("site_activity");
@@ -128,7 +124,7 @@ public final class Detector {
         unjudged = events.getSideOutput(ActorActivity.UNJUDGED).union(actors.getSideOutput(ActorActivity.UNJUDGED));
     }
 
-    private void crowds(String name, DataStream<Event> events, CrowdActivity.Of of, int[] windowsS) {
+    private void crowds(String name, DataStream<Event> events, CrowdActivity.Of of, int[][] windowsS) {
         DataStream<RowData> rows = events.filter(event -> of.name(event) != null)
                 .keyBy(of::name, Types.STRING)
                 .transform(name, InternalTypeInfo.of(Views.CROWD_ACTIVITY), new CrowdActivity(of, windowsS))
@@ -243,6 +239,14 @@ public final class Detector {
 
     private static int[] numbers(List<Integer> numbers) {
         return numbers.stream().mapToInt(Integer::intValue).toArray();
+    }
+
+    private static int[][] pairs(List<Integer> numbers) {
+        int[][] pairs = new int[numbers.size() / 2][];
+        for (int i = 0; i < pairs.length; i++) {
+            pairs[i] = new int[] {numbers.get(2 * i), numbers.get(2 * i + 1)};
+        }
+        return pairs;
     }
 
     private void view(String name, DataStream<RowData> rows, RowType type) {

@@ -37,11 +37,23 @@ final class Views {
                         "purchases",
                     });
 
-    /** Who acted on a product, or from an address, in a window that ends with a second in which somebody did. */
+    /**
+     * Who acted on a product, or from an address, in a window that ends with a second in which somebody did, and in the
+     * time before it.
+     */
     static final RowType CROWD_ACTIVITY =
             RowType.of(
-                    new LogicalType[] {TEXT, TIME, TIME, SECONDS, COUNT},
-                    new String[] {"subject", "window_start_at", "window_end_at", "window_s", "actors"});
+                    new LogicalType[] {TEXT, TIME, TIME, SECONDS, SECONDS, COUNT, COUNT, COUNT},
+                    new String[] {
+                        "subject",
+                        "window_start_at",
+                        "window_end_at",
+                        "window_s",
+                        "baseline_s",
+                        "actors",
+                        "baseline_actors",
+                        "baseline_windows",
+                    });
 
     /** What all did in a window that ends with a second in which somebody acted, and in the time before it. */
     static final RowType SITE_ACTIVITY =
