@@ -7,6 +7,7 @@ differs from the rulebook:
 - groups `alerts` and `unjudged`: the stream that is written, and options of its client
 - group `values.<name>`: values of that rule, or of `source`, `alerts` or `unjudged`
 - group `nobody`: user ids that mean nobody, as the keys' values
+- group `allowed_crawlers`: declared crawlers whose events are not judged, as the keys' values
 
 The job sets no option of Flink. Managed Flink refuses most options that a job's code sets
 (docs/adr/0014-activity-operators.md).
@@ -68,6 +69,7 @@ def build(book: Book, groups: Groups, options: Mapping[str, str], only: Collecti
     job: Any = get_gateway().jvm.shopstream.Detector(dict(options), settings)
     job.read(
         sorted(groups.get("nobody", {}).values()),
+        sorted(groups.get("allowed_crawlers", {}).values()),
         known["source"]["max_ahead_s"],
         *(windows(book, known, subject) for subject in ("actor", "product", "address", "site")),
     )

@@ -86,17 +86,17 @@ public final class CrowdActivity extends KeyedActivity {
     @Override
     byte[] judge(String name, byte[] history, List<Event> due, long watermark) {
         Crowd crowd = load(history);
-        StringData subject = StringData.fromString(of.prefix + name);
         int second = 0;
         for (int i = 0; i < due.size(); ) {
             second = SiteActivity.secondOf(due.get(i).at);
             crowd.forgetUntil(second - longestS);
+            int first = i;
             for (; i < due.size() && SiteActivity.secondOf(due.get(i).at) == second; i++) {
                 // Whose actor is not known counts as somebody of its own.
                 Event event = due.get(i);
                 crowd.add(second, event.actor == null ? event.key : Contract.hash(event.actor));
             }
-            emit(second, crowd, subject);
+            emit(second, crowd, Views.subject(of.prefix + name, due.subList(first, i)));
         }
         return crowd.save(second);
     }

@@ -13,6 +13,7 @@ import org.apache.flink.api.common.eventtime.WatermarkGenerator;
 import org.apache.flink.api.common.eventtime.WatermarkOutput;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
 import org.apache.flink.api.common.functions.AggregateFunction;
+import org.apache.flink.api.common.functions.OpenContext;
 import org.apache.flink.api.common.serialization.SerializationSchema;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.api.common.typeinfo.Types;
@@ -22,6 +23,7 @@ import org.apache.flink.connector.file.src.FileSource;
 import org.apache.flink.connector.kinesis.sink.KinesisStreamsSink;
 import org.apache.flink.core.execution.JobClient;
 import org.apache.flink.core.fs.Path;
+import org.apache.flink.metrics.Counter;
 import org.apache.flink.streaming.api.datastream.DataStream;
 import org.apache.flink.streaming.api.datastream.SingleOutputStreamOperator;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
@@ -84,6 +86,7 @@ public final class Detector {
      * Creates the views that the rules read.
      *
      * @param nobody user ids that mean nobody
+     * @param allowedCrawlers names of declared crawlers whose events are not judged
      * @param maxAheadS how far ahead of its arrival an event's time may be
      * @param actorsS lengths of the windows over what an actor does, each once
      * @param productsS window and baseline, in turns, over who acts on a product
@@ -92,12 +95,13 @@ public final class Detector {
      */
     public void read(
             List<String> nobody,
+            List<String> allowedCrawlers,
             long maxAheadS,
             List<Integer> actorsS,
             List<Integer> productsS,
             List<Integer> addressesS,
             List<Integer> siteS) {
-        Contract contract = new Contract(new HashSet<>(nobody), maxAheadS * 1000);
+        Contract contract = new Contract(new HashSet<>(nobody), new HashSet<>(allowedCrawlers), maxAheadS * 1000);
         SingleOutputStreamOperator<Event> events = source(contract)
                 .process(new Events())
                 .returns(TypeInformation.of(Event.class))
@@ -259,10 +263,30 @@ public final class Detector {
         tables.createTemporaryView(name, rows, schema.build());
     }
 
-    /** Splits batches. */
+    /** Splits batches, and counts the events of declared crawlers. */
     private static final class Events extends ProcessFunction<Batch, Event> {
 
         private static final long serialVersionUID = 1;
+
+        private transient Map<String, Counter> ofCrawlers;
+        private transient Counter ofAllCrawlers;
+
+        @Override
+        public void open(OpenContext context) {
+            ofCrawlers = new HashMap<>();
+            // Managed Flink sends what is in this group to CloudWatch. It charges for each, and there are 1,500 crawlers.
+            ofAllCrawlers = getRuntimeContext()
+                    .getMetricGroup()
+                    .addGroup("KinesisAnalytics")
+                    .counter("declaredCrawlerEvents");
+        }
+
+        private Counter ofCrawler(String name) {
+            return getRuntimeContext()
+                    .getMetricGroup()
+                    .addGroup("crawler", name)
+                    .counter("declaredCrawlerEvents");
+        }
 
         @Override
         public void processElement(Batch batch, Context context, Collector<Event> out) {
@@ -270,6 +294,10 @@ public final class Detector {
                 context.output(ActorActivity.UNJUDGED, reason);
             }
             for (Event event : batch.events) {
+                if (event.crawler != null) {
+                    ofAllCrawlers.inc();
+                    ofCrawlers.computeIfAbsent(event.crawler, this::ofCrawler).inc();
+                }
                 out.collect(event);
             }
         }
