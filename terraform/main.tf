@@ -62,6 +62,8 @@ module "detection" {
   checkpoint_interval_ms = var.checkpoint_interval_ms
   alert_sink_options     = var.alert_sink_options
   nobody_ids             = var.nobody_ids
+  allowed_crawlers       = var.allowed_crawlers
+  known_crawlers         = [for line in split("\n", trimspace(file("${path.root}/../src/detector/src/main/resources/shopstream/crawlers.tsv"))) : split("\t", line)[0]]
   values                 = var.detection
   sql_folder             = "${path.root}/../sql/detection"
   log_retention_days     = var.log_retention_days

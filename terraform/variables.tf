@@ -63,6 +63,12 @@ variable "nobody_ids" {
   default     = ["0", "-1", "guest", "anonymous", "null", "undefined"]
 }
 
+variable "allowed_crawlers" {
+  description = "Crawlers whose events the rules leave out, by their names in crawlers.tsv, such as Googlebot. Anybody can declare one in a user agent, and is then never flagged."
+  type        = list(string)
+  default     = []
+}
+
 # Ingest
 
 variable "raw_stream_shard_count" {

@@ -7,6 +7,7 @@ differs from the rulebook:
 - groups `alerts` and `unjudged`: the stream that is written, and options of its client
 - group `values.<name>`: values of that rule, or of `source`, `alerts` or `unjudged`
 - group `nobody`: user ids that mean nobody, as the keys' values
+- group `allowed_crawlers`: declared crawlers whose events are not judged, as the keys' values
 
 The job sets no option of Flink. Managed Flink refuses most options that a job's code sets
 (docs/adr/0014-activity-operators.md).
@@ -47,13 +48,13 @@ def values(book: Book, groups: Groups) -> dict[str, dict[str, Value]]:
 def windows(book: Book, known: Mapping[str, Mapping[str, Value]], subject: str) -> list[Value]:
     """Return the lengths of the windows that rules about such a subject ask for, in seconds, in ascending order.
 
-    For the site each comes with its baseline, the time before it that it is compared with: `[10, 600]`.
+    But for actors, each comes with its baseline, the time before it that it is compared with, or 0: `[10, 600]`.
     """
     own = [known[name] for name in rules(book) if book[name]["subject"] == subject]
-    if subject == "site":
-        pairs = sorted({(one["window_s"], one.get("baseline_s", 0)) for one in own})
-        return [length for pair in pairs for length in pair]
-    return sorted({one["window_s"] for one in own})
+    if subject == "actor":
+        return sorted({one["window_s"] for one in own})
+    pairs = sorted({(one["window_s"], one.get("baseline_s", 0)) for one in own})
+    return [length for pair in pairs for length in pair]
 
 
 def build(book: Book, groups: Groups, options: Mapping[str, str], only: Collection[str] = ()) -> Any:
@@ -68,6 +69,7 @@ def build(book: Book, groups: Groups, options: Mapping[str, str], only: Collecti
     job: Any = get_gateway().jvm.shopstream.Detector(dict(options), settings)
     job.read(
         sorted(groups.get("nobody", {}).values()),
+        sorted(groups.get("allowed_crawlers", {}).values()),
         known["source"]["max_ahead_s"],
         *(windows(book, known, subject) for subject in ("actor", "product", "address", "site")),
     )

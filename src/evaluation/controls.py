@@ -13,6 +13,9 @@ REMOVED_ITEMS = 4  # one after the other, each recorded twice
 TRIED_ITEMS, TRIED_S = 20, 600  # put into the cart in so long
 GUESTS = 30  # at the same time
 SHARERS, SHARED_S, SHARER_VIEWS = 600, 3_600, 3  # people of one address, in so long, each with so many views
+# Of a product that is popular and then on sale: how long, and visitors per second at the start and at the end of each.
+POPULAR, SALE = (600, 2.0, 2.0), (300, 5.0, 12.0)
+BUYERS = 10  # one of so many visitors buys
 
 
 def plan_five_tabs(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan:
@@ -106,6 +109,22 @@ def plan_shared_address(lab: Lab, intensity: float, number: int, of: int) -> Att
     return AttackPlan(f"ip#{address}", steps)
 
 
+def plan_flash_sale(lab: Lab, intensity: float, number: int, of: int) -> AttackPlan:
+    """Let many people look at a popular product, each once, and very many while it is on sale. Some buy it."""
+    start = lab.start(number, of, POPULAR[0] + SALE[0] + 2 * PAUSE_S)
+    product = lab.random.choice(lab.survey.products)
+    steps = []
+    for length_s, first, last in (POPULAR, SALE):
+        rates = [first + (last - first) * second / length_s for second in range(length_s)]
+        for second in lab.random.choices(range(length_s), rates, k=round(sum(rates))):
+            user_id, session = lab.new_user(), lab.new_session()
+            kinds = ("view", "cart", "purchase") if lab.random.randrange(BUYERS) == 0 else ("view",)
+            at = start + second
+            steps += [Step(at + PAUSE_S * place, user_id, session, product, kind) for place, kind in enumerate(kinds)]
+        start += length_s
+    return AttackPlan(f"product#{product['product_id']}", steps)
+
+
 def _filled_cart(lab: Lab, number: int, of: int, items: int, pauses: int = 1) -> list[Step]:
     """Return what fills a cart slowly, with so many pauses left after it."""
     start = lab.start(number, of, (items + pauses) * PAUSE_S)
@@ -132,7 +151,8 @@ CONTROLS = {
     "changed_mind": plan_changed_mind,
     "guests": plan_guests,
     "shared_address": plan_shared_address,
+    "flash_sale": plan_flash_sale,
 }
 
 # They are so large that there are only a few.
-LARGE = frozenset({"shared_address"})
+LARGE = frozenset({"shared_address", "flash_sale"})

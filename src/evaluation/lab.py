@@ -45,6 +45,7 @@ class Survey:
     first: int
     last: int
     products: list[Event]  # each once, with what an event says about it
+    shares: Mapping[str, float]  # of the events, by product
     slices: Counter[int]  # events by second // SLICE_S
     attacker_ids: set[str]  # users of the traffic whose id could be an attacker's
 
@@ -98,7 +99,9 @@ def survey(source: Source, random: Random) -> Survey:
     if not products:
         raise ScenarioError("no valid row with a product to hide attackers among: give a file with events")
     different = {event["product_id"]: {name: event.get(name) for name in PRODUCT_FIELDS} for event in products}
-    return Survey(int(first), int(last), list(different.values()), slices, attacker_ids)
+    sampled = Counter(event["product_id"] for event in products)
+    shares = {product: events / sampled.total() for product, events in sampled.items()}
+    return Survey(int(first), int(last), list(different.values()), shares, slices, attacker_ids)
 
 
 class Lab:
@@ -150,10 +153,11 @@ class Lab:
         unknown = (known[start] | {"product_id": str(UNKNOWN_PRODUCT_ID - step)} for step in count())
         yield from islice(unknown, max(0, amount - len(known)))
 
-    def usual_events(self, start: int, window_s: int) -> float:
-        """Return the traffic's own events in `window_s`: the mean of the ten minutes before `start`."""
+    def usual_events(self, start: int, window_s: int, product: Event | None = None) -> float:
+        """Return the traffic's own events in `window_s`, or those of a product: the mean of the time before `start`."""
         before = range((start - USUAL_S) // SLICE_S, start // SLICE_S)
-        return sum(self.survey.slices[one] for one in before) / len(before) * window_s / SLICE_S
+        usual = sum(self.survey.slices[one] for one in before) / len(before) * window_s / SLICE_S
+        return usual if product is None else usual * self.survey.shares[product["product_id"]]
 
     def by_one_user(self, views: Iterable[tuple[int, Event]]) -> AttackPlan:
         """Return the plan of a new user who views products, as (second, product), in one session."""

@@ -27,6 +27,7 @@ INCIDENT_COLUMNS = {
     "num_actions_per_watermark": "Count",
     "threshold": "Allowed",
     "explained_by": "May be explained by",
+    "declared_crawler": "Declares to be",
     "detected_at": "Detected (UTC)",
     "notified_at": "Notified (UTC)",
 }

@@ -187,6 +187,7 @@ class Demo:
                 f"             {incident['subject']}: {incident['rule']}, level {incident['level']}, "
                 f"{incident['num_actions_per_watermark']} in the window ending {incident['window_end_at']}"
                 + (f" ({incident['explained_by']} may explain this)" if "explained_by" in incident else "")
+                + (f" (declares to be {incident['declared_crawler']})" if "declared_crawler" in incident else "")
             )
         for answer in answers:
             lines += ["", answer.question.title, f"  {answer.question.question}"]
@@ -278,8 +279,10 @@ def faults(summary: dict, bursts: int) -> list[str]:
         "notifications = incidents": (s["notifications"], s["incidents"]),
     }
     found = [f"{rule}: {left:,} is not {right:,}" for rule, (left, right) in equalities.items() if left != right]
-    # That no rule uses a type is as it should be. Of any other event the rules should have said something.
-    unjudged = {reason: count for reason, count in s["unjudged_reasons"].items() if reason != "other_type"}
+    # That no rule uses a type, or that the shop allows a crawler, is as it should be. Of any other event the rules
+    # should have said something.
+    meant = ("other_type", "allowed_crawler")
+    unjudged = {reason: count for reason, count in s["unjudged_reasons"].items() if reason not in meant}
     if unjudged:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in unjudged.items())
         found.append(f"no rule has judged {sum(unjudged.values()):,} events: {reasons}; docs/detection.md says why")

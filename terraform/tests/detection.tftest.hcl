@@ -28,6 +28,8 @@ variables {
   checkpoint_interval_ms = 60000
   alert_sink_options     = { "buffer_ms" = "200" }
   nobody_ids             = ["0", "guest"]
+  allowed_crawlers       = ["Googlebot"]
+  known_crawlers         = ["Googlebot", "bingbot"]
   values                 = { burst = { threshold = 8 }, source = { max_ahead_s = 30 } }
   sql_folder             = "../sql/detection"
   log_retention_days     = 14
@@ -46,6 +48,7 @@ run "detection" {
       group.property_group_id => group.property_map
       }) == jsonencode({
       "alerts"                              = { "aws.region" = "us-east-1", "buffer_ms" = "200", stream = "alert-stream" }
+      "allowed_crawlers"                    = { "0" = "Googlebot" }
       "kinesis.analytics.flink.run.options" = { jarfile = "lib/pyflink-dependencies.jar", python = "main.py" }
       "nobody"                              = { "0" = "0", "1" = "guest" }
       "source" = {
@@ -286,4 +289,18 @@ run "values_that_do_not_fit_each_other_are_invalid" {
     ]
     error_message = "Invalid: ${jsonencode(local.unfit_values)}"
   }
+}
+
+run "unknown_crawlers" {
+  command = plan
+
+  module {
+    source = "./modules/detection"
+  }
+
+  variables {
+    allowed_crawlers = ["Googlebot", "googlebot"]
+  }
+
+  expect_failures = [aws_kinesisanalyticsv2_application.detector]
 }

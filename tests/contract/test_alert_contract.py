@@ -102,6 +102,7 @@ class TestAlertFunction:
             'alert_id is "burst:user#42:2019-10-01T00:00:12.500Z", expected burst:user#000042:',
             'explained_by is "Site surge"',
             'explained_by is ""',
+            'declared_crawler is ""',
         ]
 
 

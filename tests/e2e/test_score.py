@@ -32,10 +32,15 @@ def result(folder: Path) -> dict[str, Any]:
     return run(Source(traffic), truth, folder)
 
 
-def test_every_attacker_among_real_shoppers_is_found_and_no_shopper_flagged(result: dict[str, Any]) -> None:
+def test_every_attacker_among_real_shoppers_is_found_and_no_shopper_flagged(
+    result: dict[str, Any], folder: Path
+) -> None:
     scenarios = load().values()
-    # Each plan is one shopper, but for that of the guests, and that of an address, which is a control itself.
-    assert (result["humans"], result["controls"]) == (4_504, 4 * (len(CONTROLS) - 2 + GUESTS) + SHARERS + 1)
+    # Each plan is one shopper, but for that of the guests, and those of an address and a product, which are controls.
+    said = json.loads((folder / "labels.json").read_text())["controls"].values()
+    visitors = sum(len(one["users"]) for one in said if one["scenario"] == "flash_sale")
+    controls = 4 * (len(CONTROLS) - 3 + GUESTS) + SHARERS + 1 + visitors + 1
+    assert (result["humans"], result["controls"]) == (4_504, controls)
     recall = {(row["scenario"], row["intensity"]): row["recall"] for row in result["ours"]["scenarios"]}
     assert recall.pop(("just_under", 1.0)) == 0
     assert recall == {(one.name, loud): 1 for one in scenarios if one.has_intensity for loud in INTENSITIES}

@@ -225,13 +225,14 @@ def test_the_operators_count_in_the_windows_of_the_rules() -> None:
     changes = {
         "values.burst": {"window_s": "7"},
         "values.cart_hoarder": {"window_s": "300"},
+        "values.product_flood": {"baseline_s": "900"},
         "values.site_surge": {"window_s": "20"},
     }
     known = job.values(plain, changes)
     found = {subject: job.windows(plain, known, subject) for subject in ("actor", "product", "address", "site")}
     # Among those of further rules.
     assert {7, 300, 600} <= {*found["actor"]} and 10 not in found["actor"] and found["actor"] == sorted(found["actor"])
-    assert 10 in found["product"] and 300 in found["address"] and found["site"][:2] == [20, 600]
+    assert [found[subject][:2] for subject in ("product", "address", "site")] == [[10, 900], [300, 0], [20, 600]]
 
 
 def test_the_entry_point_needs_only_its_own_folder(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from evaluation.actors import ADDRESS, actor_of
+from evaluation.actors import ADDRESS, PRODUCT, actor_of
 from evaluation.controls import GUESTS, SHARERS
 from evaluation.lab import ATTACKER_ID, FIRST_USER_ID, Limit, ScenarioError, Step, survey
 from evaluation.mixture import Mixture
@@ -26,7 +26,7 @@ LIMITS = limits() | {
     "scraper": Limit(60, 600),
     "cart_hoarder": Limit(15, 600),
     "session_rotator": Limit(12, 600),
-    "product_flood": Limit(50, 10),
+    "product_flood": Limit(50, 10, {"factor": 5}),
     "identity_rotator": Limit(100, 300),
     "site_surge": Limit(500, 10, {"factor": 5}),
 }
@@ -95,6 +95,20 @@ def test_a_scenario_counts_what_its_rule_counts_within_one_window(
         assert not [step for step in steps if step.event_type == "purchase"]
 
 
+def test_a_flood_of_a_popular_product_is_a_factor_of_its_own_rate(tmp_path: Path) -> None:
+    shop = tmp_path / "shop.csv"
+    rows = [
+        f"2019-10-01 00:{at // 60:02}:{at % 60:02} UTC,view,{7 if n < 3 else 8},{at}{n}"
+        for at in range(1200)
+        for n in range(4)
+    ]
+    shop.write_text("\n".join(["event_time,event_type,product_id,user_id", *rows]) + "\n")
+    lab = mixture(shop).lab("product_flood")
+    floods = {plan.subject: len(plan.steps) for plan in (SCENARIOS["product_flood"].plan(lab, 2, n, 3) for n in (1, 2))}
+    # In ten seconds 30 users are usual for the one, and 10 for the other.
+    assert floods == {"product#7": pytest.approx(2 * 5 * 30, abs=15), "product#8": pytest.approx(2 * 50, abs=8)}
+
+
 def test_a_surge_is_a_factor_of_the_sites_own_rate_and_nobody_in_it_is_loud(traffic: Path) -> None:
     for steps in planned(traffic, "site_surge", 2):
         assert len(steps) >= 2 * 500 * SURGE_WINDOWS
@@ -120,9 +134,10 @@ def test_shoppers_of_the_controls_are_labelled_apart_and_count_as_no_attackers(t
     assert said["attackers"] == {}
     assert Counter(one["scenario"] for one in said["controls"].values()) == dict.fromkeys(CONTROLS, 2)
     truth = read_labels(json.dumps(said))
-    assert len(truth.controls) == 2 * (len(CONTROLS) - 1 + GUESTS + SHARERS), "each guest, each sharer is one"
+    visitors = sum(len(one["users"]) for one in said["controls"].values() if one["scenario"] == "flash_sale")
+    assert len(truth.controls) == 2 * (len(CONTROLS) - 1 + GUESTS + SHARERS) + visitors, "each guest, sharer is one"
     actors = {actor_of(event) for event in Source(tmp_path / "mixed.csv").events()}
-    assert {one for one in truth.controls if not one.startswith(ADDRESS)} <= actors
+    assert {one for one in truth.controls if not one.startswith((ADDRESS, PRODUCT))} <= actors
 
 
 def test_controls_are_what_they_say(traffic: Path) -> None:
@@ -134,6 +149,13 @@ def test_controls_are_what_they_say(traffic: Path) -> None:
     users, addresses = {step.user_id for step in shared}, {step.client_ip for step in shared}
     assert (len(users), len(addresses)) == (SHARERS, 1) and len(users) > 5 * LIMITS["identity_rotator"].threshold
     assert max(Counter(step.user_id for step in shared).values()) == 3
+    sale = planned(traffic, "flash_sale", 1)[0]
+    assert len({step.product["product_id"] for step in sale}) == 1
+    views, threshold = [step.second for step in sale if step.event_type == "view"], LIMITS["product_flood"].threshold
+    in_10_s = Counter((second - min(views)) // 10 for second in views)
+    assert max(in_10_s[place] for place in range(60)) < threshold, "so the product becomes popular unnoticed"
+    assert max(in_10_s.values()) > 2 * threshold
+    assert max(Counter(step.user_id for step in sale).values()) == 3
     echo = planned(traffic, "echo", 1)[0]
     assert (len(echo), len(set(map(repr, echo)))) == (18, 3)
 

@@ -1,6 +1,6 @@
 locals {
   # What src/detector/job.py reads: `source`, `alerts` and `unjudged` are options of the connector, `values.<name>` the
-  # parameters of that rule or part, `nobody` the user ids that mean nobody.
+  # parameters of that rule or part, `nobody` the user ids that mean nobody, `allowed_crawlers` the crawlers that may.
   property_groups = merge({
     "kinesis.analytics.flink.run.options" = {
       python  = "main.py"
@@ -19,6 +19,9 @@ locals {
     "unjudged" = local.sink
     "nobody"   = { for number, id in var.nobody_ids : tostring(number) => id }
     },
+    length(var.allowed_crawlers) > 0 ? {
+      "allowed_crawlers" = { for number, name in var.allowed_crawlers : tostring(number) => name }
+    } : {},
     { for name, values in var.values : "values.${name}" => { for key, value in values : key => tostring(value) } },
   )
 
@@ -173,6 +176,11 @@ resource "aws_kinesisanalyticsv2_application" "detector" {
     precondition {
       condition     = length(concat(local.invalid_values, local.unfit_values)) == 0
       error_message = "The variable detection sets invalid values: ${join("; ", concat(local.invalid_values, local.unfit_values))}. Set allowed ones."
+    }
+
+    precondition {
+      condition     = length(setsubtract(var.allowed_crawlers, var.known_crawlers)) == 0
+      error_message = "The variable allowed_crawlers has unknown names: ${join(", ", setsubtract(var.allowed_crawlers, var.known_crawlers))}. Allowed are the names in the first column of src/detector/src/main/resources/shopstream/crawlers.tsv, such as Googlebot."
     }
   }
 }

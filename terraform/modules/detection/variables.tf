@@ -88,6 +88,16 @@ variable "nobody_ids" {
   type        = list(string)
 }
 
+variable "allowed_crawlers" {
+  description = "Names of declared crawlers whose events the rules leave out."
+  type        = list(string)
+}
+
+variable "known_crawlers" {
+  description = "Names of all crawlers that the application recognises."
+  type        = list(string)
+}
+
 variable "values" {
   description = "Values of the rules that differ from the defaults in their YAML, by rule (or other statement) and parameter."
   type        = map(map(number))

@@ -213,12 +213,23 @@ def second(at: int) -> int:
     return -(-at // 1000)
 
 
-def product_flood(product: str, own: list[Deed], threshold: int, window_s: int) -> Iterator[Finding]:
-    for now in {second(one.at) for one in own}:
-        actors = {one.actor for one in own if now - window_s < second(one.at) <= now}
-        if len(actors) > threshold:
+def product_flood(
+    product: str, own: list[Deed], threshold: int, window_s: int, baseline_s: int, factor: float
+) -> Iterator[Finding]:
+    of_second = {now: {one.actor for one in acts} for now, acts in by(own, lambda one: second(one.at)).items()}
+
+    def actors_until(end: int) -> int:
+        return len(set().union(*(of_second.get(end - back, ()) for back in range(window_s))))
+
+    usual_windows = baseline_s // window_s - 2  # whole ones of the clock, wherever a second is in its own
+    for now in of_second:
+        count = actors_until(now)
+        last = (now - window_s) // window_s * window_s  # the end of the last one before the window
+        before = [actors_until(last - place * window_s) for place in range(usual_windows)]
+        limit = max(threshold, floor(sum(before) * Fraction(str(factor)) / usual_windows))
+        if count > limit:
             subject, start = f"product#{product}", (now - window_s) * 1000
-            yield Finding("product_flood", subject, start, now * 1000, len(actors), threshold)
+            yield Finding("product_flood", subject, start, now * 1000, count, limit)
 
 
 def identity_rotator(address: str, own: list[Deed], threshold: int, window_s: int) -> Iterator[Finding]:

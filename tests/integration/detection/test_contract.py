@@ -49,7 +49,7 @@ def read(jvm: Any) -> Read:
 
     def run(record: bytes | str | dict, arrived: datetime = ARRIVED, max_ahead_s: int = 60) -> Batch:
         line = json.dumps(record) if isinstance(record, dict) else record
-        contract = jvm.shopstream.Contract(set(NOBODY), max_ahead_s * 1000)
+        contract = jvm.shopstream.Contract(set(NOBODY), set(), max_ahead_s * 1000)
         batch = contract.read(line.encode() if isinstance(line, str) else line, ms(arrived))
         events = [Event(*(get_field(one, name) for name in Event._fields)) for one in get_field(batch, "events")]
         return Batch(events, list(get_field(batch, "unjudged")))
@@ -369,7 +369,7 @@ class TestNumbers:
 def test_addresses(jvm: Any, text: str, address: str | None) -> None:
     from py4j.java_gateway import get_field
 
-    contract = jvm.shopstream.Contract(set(NOBODY), 60_000)
+    contract = jvm.shopstream.Contract(set(NOBODY), set(), 60_000)
     (found,) = get_field(contract.read(json.dumps(event(client_ip=text)).encode(), ms(ARRIVED)), "events")
     assert get_field(found, "address") == address
 
@@ -421,7 +421,7 @@ RECORDS = {name: line for name, (line, _) in EXPENSIVE.items()} | {
 def test_no_record_is_expensive(jvm: Any, read: Read, record: str | bytes) -> None:
     from py4j.java_gateway import get_field
 
-    contract = jvm.shopstream.Contract(set(NOBODY), 60_000)
+    contract = jvm.shopstream.Contract(set(NOBODY), set(), 60_000)
     raw = record.encode() if isinstance(record, str) else record
     took_s = []
     for _ in range(3):  # the machine may be busy
@@ -460,7 +460,7 @@ def test_random_bytes_harm_nothing(jvm: Any) -> None:
                 case _:
                     line[place:place] = line[draw.randrange(len(line)) :][: draw.randrange(9)]
         lines.append(bytes(line).replace(b"\n", b""))
-    contract = jvm.shopstream.Contract(set(NOBODY), 60_000)
+    contract = jvm.shopstream.Contract(set(NOBODY), set(), 60_000)
     batch = contract.read(b"\n".join(lines), ms(ARRIVED))
     events, reasons = get_field(batch, "events").size(), list(get_field(batch, "unjudged"))
     left_out = len(reasons) - reasons.count("no_actor")

@@ -18,7 +18,7 @@ VALUES: dict[str, dict[str, float]] = {
     "cart_hoarder": {"threshold": 2, "window_s": 50},
     "scraper": {"threshold": 3, "carts_per_100": 60, "window_s": 60},
     "session_rotator": {"threshold": 2, "window_s": 40},
-    "product_flood": {"threshold": 2, "window_s": 6},
+    "product_flood": {"threshold": 2, "window_s": 6, "baseline_s": 50, "factor": 2.5},
     "identity_rotator": {"threshold": 2, "window_s": 8},
     "site_surge": {"threshold": 6, "window_s": 5, "baseline_s": 90, "least_baseline_s": 12, "factor": 2.5},
 }
@@ -28,7 +28,7 @@ SHORT = VALUES | {
     "cart_hoarder": {"threshold": 1, "window_s": 1},
     "scraper": {"threshold": 1, "carts_per_100": 60, "window_s": 1},
     "session_rotator": {"threshold": 1, "window_s": 1},
-    "product_flood": {"threshold": 1, "window_s": 1},
+    "product_flood": {"threshold": 1, "window_s": 1, "baseline_s": 3, "factor": 1},
     "identity_rotator": {"threshold": 1, "window_s": 1},
 }
 
@@ -168,7 +168,8 @@ def expected(events: list[dict], values: dict = VALUES) -> list[dict]:
 def test_traffic_tries_all_rules_and_levels_and_the_end_of_attacks() -> None:
     found = [one for seed in SEEDS for one in expected(traffic(seed))]
     assert {(one["rule"], one["level"]) for one in found} >= {(rule, level) for rule in RULES for level in (1, 2)}
-    assert any(one["threshold"] > 6 for one in found if one["rule"] == "site_surge")
+    for rule in ("product_flood", "site_surge"):
+        assert any(one["threshold"] > VALUES[rule]["threshold"] for one in found if one["rule"] == rule)
     assert {one["subject"].split("#")[0] for one in found} == {"user", "session", "product", "ip", "site"}
     floods = [one for one in found if one["rule"] == "product_flood"]
     assert {one.get("explained_by") for one in floods} == {None, "site_surge"}

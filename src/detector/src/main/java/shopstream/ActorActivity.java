@@ -82,26 +82,27 @@ public final class ActorActivity extends KeyedActivity {
         for (int i = 0; i < due.size(); ) {
             long at = due.get(i).at;
             int added = 0;
+            int first = i;
             for (; i < due.size() && due.get(i).at == at; i++) {
                 added += entries.add(due.get(i)) ? 1 : 0;
             }
             if (added > 0) {
-                emit(at, added, actor, isKnown);
+                emit(at, added, isKnown ? Views.subject(actor, due.subList(first, i)) : null);
             }
         }
         entries.forgetUntil(watermark - longestMs);
         return entries.isEmpty() ? null : entries.save(); // empty at the end of a drain
     }
 
-    private void emit(long at, int added, String actor, boolean isKnown) {
-        int here = isKnown ? entries.actionsAt(at) : added;
+    /** @param subject null where nobody is known */
+    private void emit(long at, int added, StringData subject) {
+        int here = subject == null ? added : entries.actionsAt(at);
         if (here > 0) {
             output.collect(ACTIONS, new StreamRecord<>(Tuple2.of(at, here)));
         }
-        if (!isKnown) {
+        if (subject == null) {
             return;
         }
-        StringData subject = StringData.fromString(actor);
         for (int windowS : windowsS) {
             entries.count(windowS * 1000L, counts);
             GenericRowData row = Views.row(Views.ACTIVITY, subject, at, windowS);

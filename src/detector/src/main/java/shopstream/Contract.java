@@ -95,6 +95,7 @@ public final class Contract implements Serializable {
     private static final JsonFactory JSON = new JsonFactory().disable(JsonFactory.Feature.CANONICALIZE_FIELD_NAMES);
 
     private final Set<String> nobody;
+    private final Crawlers crawlers;
     private final long maxAheadMs;
 
     // Of the line that is being read.
@@ -105,10 +106,12 @@ public final class Contract implements Serializable {
 
     /**
      * @param nobody user ids that mean nobody
+     * @param allowedCrawlers names of declared crawlers whose events are not judged
      * @param maxAheadMs how far ahead of its arrival an event's time may be
      */
-    public Contract(Set<String> nobody, long maxAheadMs) {
+    public Contract(Set<String> nobody, Set<String> allowedCrawlers, long maxAheadMs) {
         this.nobody = new HashSet<>(nobody);
+        crawlers = new Crawlers(allowedCrawlers);
         this.maxAheadMs = maxAheadMs;
     }
 
@@ -168,12 +171,16 @@ public final class Contract implements Serializable {
         byte kind = kind(value(Field.EVENT_TYPE));
         String session = value(Field.USER_SESSION);
         String actor = actor(session);
+        String agent = value(Field.USER_AGENT);
+        String crawler = agent == null ? null : crawlers.of(agent);
         if (at <= 0) {
             batch.unjudged.add("undated");
         } else if (at > arrivedAt + maxAheadMs) {
             batch.unjudged.add("ahead");
         } else if (kind == 0) {
             batch.unjudged.add("other_type");
+        } else if (crawler != null && crawlers.isAllowed(crawler)) {
+            batch.unjudged.add("allowed_crawler");
         } else {
             Event event = new Event();
             event.at = at;
@@ -182,6 +189,7 @@ public final class Contract implements Serializable {
             event.product = value(Field.PRODUCT_ID);
             String address = value(Field.CLIENT_IP);
             event.address = address == null ? null : Address.of(address);
+            event.crawler = crawler;
             event.session = session == null ? 0 : hash(session);
             String thing = event.product == null ? value(Field.PAGE_URL) : event.product;
             event.thing = thing == null ? 0 : hash(thing);

@@ -13,6 +13,7 @@ import org.apache.flink.api.common.eventtime.WatermarkGenerator;
 import org.apache.flink.api.common.eventtime.WatermarkOutput;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
 import org.apache.flink.api.common.functions.AggregateFunction;
+import org.apache.flink.api.common.functions.OpenContext;
 import org.apache.flink.api.common.serialization.SerializationSchema;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.api.common.typeinfo.Types;
@@ -22,6 +23,7 @@ import org.apache.flink.connector.file.src.FileSource;
 import org.apache.flink.connector.kinesis.sink.KinesisStreamsSink;
 import org.apache.flink.core.execution.JobClient;
 import org.apache.flink.core.fs.Path;
+import org.apache.flink.metrics.Counter;
 import org.apache.flink.streaming.api.datastream.DataStream;
 import org.apache.flink.streaming.api.datastream.SingleOutputStreamOperator;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
@@ -84,20 +86,22 @@ public final class Detector {
      * Creates the views that the rules read.
      *
      * @param nobody user ids that mean nobody
+     * @param allowedCrawlers names of declared crawlers whose events are not judged
      * @param maxAheadS how far ahead of its arrival an event's time may be
      * @param actorsS lengths of the windows over what an actor does, each once
-     * @param productsS lengths of the windows over who acts on a product, each once
-     * @param addressesS lengths of the windows over who acts from an address, each once
+     * @param productsS window and baseline, in turns, over who acts on a product
+     * @param addressesS window and baseline, in turns, over who acts from an address
      * @param siteS window and baseline, in turns, over what all do
      */
     public void read(
             List<String> nobody,
+            List<String> allowedCrawlers,
             long maxAheadS,
             List<Integer> actorsS,
             List<Integer> productsS,
             List<Integer> addressesS,
             List<Integer> siteS) {
-        Contract contract = new Contract(new HashSet<>(nobody), maxAheadS * 1000);
+        Contract contract = new Contract(new HashSet<>(nobody), new HashSet<>(allowedCrawlers), maxAheadS * 1000);
         SingleOutputStreamOperator<Event> events = source(contract)
                 .process(new Events())
                 .returns(TypeInformation.of(Event.class))
@@ -108,15 +112,11 @@ public final class Detector {
                 .transform("activity", InternalTypeInfo.of(Views.ACTIVITY), new ActorActivity(numbers(actorsS)))
                 .uid("activity");
         view("activity", actors, Views.ACTIVITY);
-        crowds("product_activity", events, CrowdActivity.Of.PRODUCT, numbers(productsS));
-        crowds("address_activity", events, CrowdActivity.Of.ADDRESS, numbers(addressesS));
-        int[][] pairs = new int[siteS.size() / 2][];
-        for (int i = 0; i < pairs.length; i++) {
-            pairs[i] = new int[] {siteS.get(2 * i), siteS.get(2 * i + 1)};
-        }
+        crowds("product_activity", events, CrowdActivity.Of.PRODUCT, pairs(productsS));
+        crowds("address_activity", events, CrowdActivity.Of.ADDRESS, pairs(addressesS));
         SingleOutputStreamOperator<RowData> site = actors.getSideOutput(ActorActivity.ACTIONS)
                 .global()
-                .transform("site_activity", InternalTypeInfo.of(Views.SITE_ACTIVITY), new SiteActivity(pairs))
+                .transform("site_activity", InternalTypeInfo.of(Views.SITE_ACTIVITY), new SiteActivity(pairs(siteS)))
                 .setParallelism(1)
                 .setMaxParallelism(1)
                 .uid("site_activity");
@@ -128,7 +128,7 @@ public final class Detector {
         unjudged = events.getSideOutput(ActorActivity.UNJUDGED).union(actors.getSideOutput(ActorActivity.UNJUDGED));
     }
 
-    private void crowds(String name, DataStream<Event> events, CrowdActivity.Of of, int[] windowsS) {
+    private void crowds(String name, DataStream<Event> events, CrowdActivity.Of of, int[][] windowsS) {
         DataStream<RowData> rows = events.filter(event -> of.name(event) != null)
                 .keyBy(of::name, Types.STRING)
                 .transform(name, InternalTypeInfo.of(Views.CROWD_ACTIVITY), new CrowdActivity(of, windowsS))
@@ -245,6 +245,14 @@ public final class Detector {
         return numbers.stream().mapToInt(Integer::intValue).toArray();
     }
 
+    private static int[][] pairs(List<Integer> numbers) {
+        int[][] pairs = new int[numbers.size() / 2][];
+        for (int i = 0; i < pairs.length; i++) {
+            pairs[i] = new int[] {numbers.get(2 * i), numbers.get(2 * i + 1)};
+        }
+        return pairs;
+    }
+
     private void view(String name, DataStream<RowData> rows, RowType type) {
         Schema.Builder schema = Schema.newBuilder();
         for (RowType.RowField field : type.getFields()) {
@@ -255,10 +263,30 @@ public final class Detector {
         tables.createTemporaryView(name, rows, schema.build());
     }
 
-    /** Splits batches. */
+    /** Splits batches, and counts the events of declared crawlers. */
     private static final class Events extends ProcessFunction<Batch, Event> {
 
         private static final long serialVersionUID = 1;
+
+        private transient Map<String, Counter> ofCrawlers;
+        private transient Counter ofAllCrawlers;
+
+        @Override
+        public void open(OpenContext context) {
+            ofCrawlers = new HashMap<>();
+            // Managed Flink sends what is in this group to CloudWatch. It charges for each, and there are 1,500 crawlers.
+            ofAllCrawlers = getRuntimeContext()
+                    .getMetricGroup()
+                    .addGroup("KinesisAnalytics")
+                    .counter("declaredCrawlerEvents");
+        }
+
+        private Counter ofCrawler(String name) {
+            return getRuntimeContext()
+                    .getMetricGroup()
+                    .addGroup("crawler", name)
+                    .counter("declaredCrawlerEvents");
+        }
 
         @Override
         public void processElement(Batch batch, Context context, Collector<Event> out) {
@@ -266,6 +294,10 @@ public final class Detector {
                 context.output(ActorActivity.UNJUDGED, reason);
             }
             for (Event event : batch.events) {
+                if (event.crawler != null) {
+                    ofAllCrawlers.inc();
+                    ofCrawlers.computeIfAbsent(event.crawler, this::ofCrawler).inc();
+                }
                 out.collect(event);
             }
         }

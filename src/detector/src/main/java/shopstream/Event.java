@@ -33,6 +33,9 @@ public final class Event implements CopyableValue<Event> {
     /** An address of IPv4, or the /64 network of one of IPv6; null where there is none. */
     public String address;
 
+    /** The name of the crawler that the user agent declares, or null. Anybody can declare anything. */
+    public String crawler;
+
     /** Hash of the session, 0 where there is none. */
     public long session;
 
@@ -49,6 +52,7 @@ public final class Event implements CopyableValue<Event> {
         StringValue.writeString(actor, out);
         StringValue.writeString(product, out);
         StringValue.writeString(address, out);
+        StringValue.writeString(crawler, out);
         out.writeLong(session);
         out.writeLong(thing);
         out.writeLong(key);
@@ -61,6 +65,7 @@ public final class Event implements CopyableValue<Event> {
         actor = StringValue.readString(in);
         product = StringValue.readString(in);
         address = StringValue.readString(in);
+        crawler = StringValue.readString(in);
         session = in.readLong();
         thing = in.readLong();
         key = in.readLong();
@@ -80,6 +85,7 @@ public final class Event implements CopyableValue<Event> {
         target.actor = actor;
         target.product = product;
         target.address = address;
+        target.crawler = crawler;
         target.session = session;
         target.thing = thing;
         target.key = key;

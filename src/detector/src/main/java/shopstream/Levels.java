@@ -70,7 +70,7 @@ public final class Levels extends AbstractStreamOperator<Message>
 
     /** Returns the key of a finding. */
     public static String key(RowData finding) {
-        return finding.getString(0) + "\n" + finding.getString(1);
+        return finding.getString(0) + "\n" + Views.subjectAndCrawler(finding)[0];
     }
 
     @Override
@@ -189,11 +189,11 @@ public final class Levels extends AbstractStreamOperator<Message>
     }
 
     private void emit(RowData finding, long level, String explanation) {
-        String subject = finding.getString(1).toString();
+        String[] subject = Views.subjectAndCrawler(finding);
         long count = finding.getLong(4);
         long threshold = finding.getLong(5);
         output.collect(new StreamRecord<>(Message.alert(
-                rule(finding), subject, start(finding), end(finding), count, threshold, level, explanation)));
+                rule(finding), subject[0], start(finding), end(finding), count, threshold, level, explanation, subject[1])));
     }
 
     private static String rule(RowData finding) {

@@ -31,7 +31,8 @@ public final class Message {
             long count,
             long threshold,
             long level,
-            String explainedBy) {
+            String explainedBy,
+            String declaredCrawler) {
         String endAt = TIME.format(Instant.ofEpochMilli(end));
         String json = "{\"alert_id\":" + quoted(rule + ":" + subject + ":" + endAt)
                 + ",\"rule\":" + quoted(rule)
@@ -42,6 +43,7 @@ public final class Message {
                 + ",\"threshold\":" + threshold
                 + ",\"level\":" + level
                 + (explainedBy == null ? "" : ",\"explained_by\":" + quoted(explainedBy))
+                + (declaredCrawler == null ? "" : ",\"declared_crawler\":" + quoted(declaredCrawler))
                 + "}";
         return new Message(subject, json);
     }

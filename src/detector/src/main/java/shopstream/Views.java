@@ -1,6 +1,8 @@
 package shopstream;
 
+import java.util.List;
 import org.apache.flink.table.data.GenericRowData;
+import org.apache.flink.table.data.RowData;
 import org.apache.flink.table.data.StringData;
 import org.apache.flink.table.data.TimestampData;
 import org.apache.flink.table.types.logical.BigIntType;
@@ -37,11 +39,23 @@ final class Views {
                         "purchases",
                     });
 
-    /** Who acted on a product, or from an address, in a window that ends with a second in which somebody did. */
+    /**
+     * Who acted on a product, or from an address, in a window that ends with a second in which somebody did, and in the
+     * time before it.
+     */
     static final RowType CROWD_ACTIVITY =
             RowType.of(
-                    new LogicalType[] {TEXT, TIME, TIME, SECONDS, COUNT},
-                    new String[] {"subject", "window_start_at", "window_end_at", "window_s", "actors"});
+                    new LogicalType[] {TEXT, TIME, TIME, SECONDS, SECONDS, COUNT, COUNT, COUNT},
+                    new String[] {
+                        "subject",
+                        "window_start_at",
+                        "window_end_at",
+                        "window_s",
+                        "baseline_s",
+                        "actors",
+                        "baseline_actors",
+                        "baseline_windows",
+                    });
 
     /** What all did in a window that ends with a second in which somebody acted, and in the time before it. */
     static final RowType SITE_ACTIVITY =
@@ -65,6 +79,28 @@ final class Views {
                     new String[] {
                         "rule", "subject", "window_start_at", "window_end_at", "num_actions_per_watermark", "threshold",
                     });
+
+    // Between a subject and the crawler that its events declare. Neither has control characters.
+    private static final char SEPARATOR = '\u001f';
+
+    /**
+     * Returns a subject for a row about these events, one or more. If all of them declare a crawler, it is in there: rules
+     * pass subjects on as they are, so it reaches the alert through any rule's SQL.
+     */
+    static StringData subject(String subject, List<Event> events) {
+        String crawler = events.get(events.size() - 1).crawler;
+        boolean isDeclared = crawler != null && events.stream().allMatch(event -> event.crawler != null);
+        return StringData.fromString(isDeclared ? subject + SEPARATOR + crawler : subject);
+    }
+
+    /** Returns the subject of a finding, and the crawler or null. */
+    static String[] subjectAndCrawler(RowData finding) {
+        String subject = finding.getString(1).toString();
+        int end = subject.indexOf(SEPARATOR);
+        return end < 0
+                ? new String[] {subject, null}
+                : new String[] {subject.substring(0, end), subject.substring(end + 1)};
+    }
 
     /** Returns a row of one of the views, with the columns that all have: what it is about, and its window. */
     static GenericRowData row(RowType view, StringData subject, long endMs, int windowS) {
