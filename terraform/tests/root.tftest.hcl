@@ -133,16 +133,19 @@ run "each_component_gets_its_own" {
         SendFailures    = ["arn:aws:sqs:us-east-1:123456789012:ecomm-alert-failures"]
         SendNotices     = ["arn:aws:sns:us-east-1:123456789012:ecomm-user-high-severity-incidents"]
         WriteIncidents  = ["arn:aws:dynamodb:us-east-1:123456789012:table/ddb-ecommerce-tab-1"]
+        WriteTotals     = ["arn:aws:dynamodb:us-east-1:123456789012:table/ecomm-event-totals"]
       },
       {
         ListBuckets         = ["arn:aws:s3:::ecommerce-curated-123456789012-us-east-1", "arn:aws:s3:::ecommerce-raw-123456789012-us-east-1"]
         PutMetrics          = ["*"]
         ReadRawObjects      = ["arn:aws:s3:::ecommerce-raw-123456789012-us-east-1/events/*"]
         ReadScript          = ["arn:aws:s3:::ecommerce-artifact-123456789012-us-east-1/curate/package.txt"]
+        ReadTotals          = ["arn:aws:dynamodb:us-east-1:123456789012:table/ecomm-event-totals"]
         WriteCuratedObjects = ["arn:aws:s3:::ecommerce-curated-123456789012-us-east-1/*"]
         WriteCuratedTables = [
           "arn:aws:glue:us-east-1:123456789012:catalog",
           "arn:aws:glue:us-east-1:123456789012:database/my_db_ecomm",
+          "arn:aws:glue:us-east-1:123456789012:table/my_db_ecomm/arrivals",
           "arn:aws:glue:us-east-1:123456789012:table/my_db_ecomm/curated_events",
           "arn:aws:glue:us-east-1:123456789012:table/my_db_ecomm/etl_runs",
           "arn:aws:glue:us-east-1:123456789012:table/my_db_ecomm/quarantined_records",
