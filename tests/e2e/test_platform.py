@@ -397,7 +397,7 @@ def test_what_arrived_is_judged_or_counted_as_unjudged(platform: Platform) -> No
     found = json.loads(make("reconcile", "ARGS=--json").stdout)
     assert found["equal"]
     assert list(found["event_dates"]) == ["2020-03-01", "2020-03-02", variants.DAY]
-    assert found["event_dates"]["2020-03-01"]["unjudged"] == {"no_actor": 1, "other_type": 7}
+    assert found["event_dates"]["2020-03-02"]["unjudged"] == {"no_actor": 1, "other_type": 7}
     assert {reason: one["arrived"] for reason, one in found["bad_records"].items()} == dict(
         Counter(shop.BAD_RECORDS.values())
         + Counter({reason: n for reason, n in variants.unjudged().items() if reason not in variants.CURATED})
