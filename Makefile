@@ -14,7 +14,7 @@ SPEED  ?=
 TIME   ?= now
 # Further options of the command, such as ARGS="--rate 200 --aggregate".
 ARGS   ?=
-# Days (UTC, both included): of arrival for etl, backtest and reprocess, of the events for insights.
+# Days (UTC, both included): of arrival for etl, backtest and reprocess, of the events for insights and reconcile.
 FROM   ?=
 TO     ?=
 # score: who attacks in DATA. backtest: rule values to try, such as VALUES='{"burst": {"threshold": 8}}'.
@@ -84,6 +84,8 @@ etl: install ## run the curate job over what arrived FROM..TO (default: today)
 	@$(SHOPSTREAM) etl $(WHERE) $(DAYS)
 insights: install ## answer every question of sql/insights
 	@$(SHOPSTREAM) insights $(WHERE) $(DAYS)
+reconcile: install ## compare what arrived with what the detector judged, by event date FROM..TO (default: all)
+	@$(SHOPSTREAM) reconcile $(WHERE) $(DAYS) $(ARGS)
 flink-ui: .venv/installed ## print the address of Flink's own page of the detector
 	@$(SHOPSTREAM) flink-ui $(WHERE)
 

@@ -108,6 +108,7 @@ module "alerting" {
   parallelization_factor = var.alert_parallelization_factor
   failure_queue_name     = local.names.failure_queue
   incident_table_name    = local.names.incident_table
+  totals_table_name      = local.names.totals_table
   incident_topic_name    = local.names.incident_topic
   metric_namespace       = local.names.metric_namespace
   metric_name            = var.names.metric
@@ -145,6 +146,7 @@ module "lake" {
   address_form           = var.address_form
   metric_namespace       = local.names.metric_namespace
   quarantine_metric_name = var.names.quarantine_metric
+  totals_table_name      = local.names.totals_table
   log_retention_days     = var.log_retention_days
 }
 

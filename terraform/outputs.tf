@@ -11,7 +11,7 @@ output "raw_stream_name" {
 }
 
 output "alert_stream_name" {
-  description = "Name of stream 2: alerts, and tallies of unjudged events."
+  description = "Name of stream 2: alerts, and tallies of what was judged and what not."
   value       = local.names.alert_stream
 }
 
@@ -88,6 +88,11 @@ output "alert_function_log_group" {
 output "incident_table_name" {
   description = "DynamoDB table of incidents."
   value       = local.names.incident_table
+}
+
+output "totals_table_name" {
+  description = "DynamoDB table of what the detector has judged and left out, by date."
+  value       = local.names.totals_table
 }
 
 output "incident_topic_arn" {

@@ -45,6 +45,7 @@ variable "names" {
     alert_function    = optional(string, "ecomm-detect-high-event-volume")
     failure_queue     = optional(string, "ecomm-alert-failures")
     incident_table    = optional(string, "ddb-ecommerce-tab-1")
+    totals_table      = optional(string, "ecomm-event-totals")
     incident_topic    = optional(string, "ecomm-user-high-severity-incidents")
     metric_namespace  = optional(string, "ecommerce-namespace-1")
     metric            = optional(string, "ecomm-user-high-volume-events")

@@ -5,7 +5,8 @@ and one machine, comes from Spark's configuration.
 
     --raw_path s3://bucket/events/ --database my_db_ecomm --from_date 2026-11-23 --to_date 2026-11-24 --run_id nightly-1
     --nobody_ids '["0", "guest"]' --max_ahead_s 60 --address_form whole
-    --metric_namespace ecommerce-namespace-1 --quarantine_metric ecomm-quarantined-records --metric_region us-east-1
+    --metric_namespace ecommerce-namespace-1 --quarantine_metric ecomm-quarantined-records --aws_region us-east-1
+    --totals_table ecomm-event-totals
 
 Both dates are arrival days (UTC), included. A day without objects is fine. `nobody_ids` is a JSON list of the user ids
 that mean "nobody". An event may be `max_ahead_s` seconds ahead of its arrival. With the `address_form` truncated,
@@ -25,6 +26,11 @@ with the counts of the last attempt. Runs must not overlap: both would count an 
 At the end, CloudWatch gets the number of new quarantined records by reason. Records that a run quarantined before it
 died are in no such number, as they are in no row of `etl_runs`.
 
+**Hot and cold.** `arrivals` says how many lines of each event date and reason arrived on each day, new or not. A run
+replaces the rows of its days. Then it compares them with what the detector has counted (`totals_table`): for the event
+dates of its lines, and for its bad records by reason. It logs the result, and writes into `etl_runs` how many lines the
+detector has not counted. That fails no run: the detector may still be reading.
+
 The last line on stdout is the run's row of `etl_runs` as JSON. Progress goes to stderr.
 """
 
@@ -32,9 +38,10 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from functools import partial
 from time import monotonic, time
 from typing import Any, NamedTuple
 from unicodedata import normalize
@@ -43,7 +50,7 @@ import boto3
 from awsglue.utils import getResolvedOptions
 from botocore.exceptions import BotoCoreError, ClientError
 from pyspark.errors import AnalysisException
-from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import Column, DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
 
 CATALOG = "glue_catalog"
@@ -113,6 +120,13 @@ QUARANTINED_RECORDS = {
     "arrival_date": "date",
     "object": "string",
 }
+# By the time of the pipeline; a bad record has a reason instead.
+ARRIVALS = {
+    "arrival_date": "date",
+    "event_date": "date",
+    "reason": "string",
+    "line_count": "bigint",
+}
 ETL_RUNS = {
     "run_id": "string",
     "from_date": "date",
@@ -122,6 +136,7 @@ ETL_RUNS = {
     "curated_rows": "bigint",
     "duplicate_rows": "bigint",
     "quarantined_rows": "bigint",
+    "missing_rows": "bigint",
 }
 
 # No value contains one: U+001F separates the values in an event_key.
@@ -185,7 +200,7 @@ BLANKS = r"[\p{Z}\x85]+"
 
 # https://docs.aws.amazon.com/firehose/latest/dev/s3-object-name.html
 DELIVERED_AT = r"-(\d{4}(?:-\d\d){5})-[0-9a-f-]{36}[^/]*\z"
-RAW_LINES = "value string, object string, received_at timestamp_ntz, arrived_by timestamp_ntz"
+RAW_LINES = "value string, object string, arrival_date date, received_at timestamp_ntz, arrived_by timestamp_ntz"
 # What a line says: why it is bad; or its fields as sent, some also in Unicode's normal form C, and others as JSON.
 READ_LINE = ", ".join(
     [
@@ -216,6 +231,11 @@ SPARK_OPTIONS = {
 }
 
 
+# What the detector has counted: the number of lines by day, such as `event 2026-11-26` or `arrival 2026-11-26`, and
+# outcome.
+Totals = dict[tuple[str, str], int]
+
+
 class Settings(NamedTuple):
     """What an environment decides."""
 
@@ -232,30 +252,40 @@ def run(
     to_date: date,
     run_id: str,
     settings: Settings,
+    read_totals: Callable[[], Totals | None] = lambda: None,
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """Curate the days. Return the run's row of `etl_runs`, and the number of newly quarantined records by reason.
 
-    Raise RuntimeError, without writing to `etl_runs`, when the counts do not add up.
+    `read_totals` returns None if nobody knows what the detector has counted. Raise RuntimeError, without writing to
+    `etl_runs`, when the counts do not add up.
     """
     for option, value in SPARK_OPTIONS.items():
         spark.conf.set(option, value)
     curated = create_table(spark, database, "curated_events", CURATED_EVENTS, "partitioned by (days(event_at))")
     quarantined = create_table(spark, database, "quarantined_records", QUARANTINED_RECORDS)
+    arrivals = create_table(spark, database, "arrivals", ARRIVALS, "partitioned by (arrival_date)")
     etl_runs = create_table(spark, database, "etl_runs", ETL_RUNS)
     log("tables exist")
 
     raw = read_lines(spark, raw_path, from_date, to_date)
     lines = validate(raw, settings)
-    raw_rows, bad_rows, first_at, last_at, *given = lines.agg(
-        F.count("*"),
-        F.count("reason"),
-        F.min("event_at").cast("string"),
-        F.max("event_at").cast("string"),
-        *map(F.count, OPTIONAL),
-    ).first()
+    arrived = (
+        lines.groupBy("arrival_date", F.to_date("txn_at").alias("event_date"), "reason")
+        .agg(
+            F.count("*").alias("line_count"),
+            F.min("event_at").cast("string").alias("first_at"),
+            F.max("event_at").cast("string").alias("last_at"),
+            *(F.count(name).alias(name) for name in OPTIONAL),
+        )
+        .collect()
+    )
+    raw_rows = sum(one["line_count"] for one in arrived)
+    bad_rows = sum(one["line_count"] for one in arrived if one["reason"])
+    first_at = min((one["first_at"] for one in arrived if one["first_at"]), default=None)
+    last_at = max((one["last_at"] for one in arrived if one["last_at"]), default=None)
     log(f"read {raw_rows} lines, {bad_rows} of them bad")
 
-    empty = {name for name, values in zip(OPTIONAL, given, strict=True) if not values}
+    empty = {name for name in OPTIONAL if not any(one[name] for one in arrived)}
     columns = [name for name in ROW_COLUMNS if name not in empty]
     bad, rows = lines.where("reason is not null"), events(lines, columns)
     # Without an id of the producer, equal keys are equal events. Without other fields, they are also equal rows.
@@ -292,6 +322,8 @@ def run(
             f" + {quarantined_rows} quarantined; {run_id!r} is not recorded in etl_runs."
             " Did another run work on these tables? Run the same days again, alone."
         )
+    if arrived:
+        record_arrivals(spark, arrivals, arrived)
     row = {
         "run_id": run_id,
         "from_date": str(from_date),
@@ -301,6 +333,7 @@ def run(
         "curated_rows": curated_rows,
         "duplicate_rows": duplicate_rows,
         "quarantined_rows": quarantined_rows,
+        "missing_rows": missing_rows(spark, arrivals, from_date, to_date, arrived, read_totals()),
     }
     record_run(spark, etl_runs, row)
     log("recorded the run")
@@ -335,16 +368,21 @@ def read_lines(spark: SparkSession, raw_path: str, from_date: date, to_date: dat
     without it, when the object was written. `arrived_by` is the latest time at which the line can have arrived.
     """
     days = [str(from_date + timedelta(days=day)) for day in range((to_date - from_date).days + 1)]
+    # The base path makes a column of the folders' arrival_date, if they hold objects.
+    text = spark.read.option("basePath", raw_path)
     try:
         # Only a newline ends a line. By default a carriage return does too.
-        lines = spark.read.text(f"{raw_path.rstrip('/')}/arrival_date={{{','.join(days)}}}", lineSep="\n")
+        lines = text.text(f"{raw_path.rstrip('/')}/arrival_date={{{','.join(days)}}}", lineSep="\n")
     except AnalysisException as error:
         if error.getErrorClass() != "PATH_NOT_FOUND":
             raise
+        lines = spark.createDataFrame([], "value string")
+    if "arrival_date" not in lines.columns:
         log(f"nothing under {raw_path} arrived from {from_date} to {to_date}")
         return spark.createDataFrame([], RAW_LINES)
     lines = lines.where(r"length(btrim(value, ' \t\r')) > 0").select(
         "value",
+        F.col("arrival_date").cast("date"),
         F.col("_metadata.file_path").alias("object"),
         F.unix_millis("_metadata.file_modification_time").alias("written_ms"),
     )
@@ -359,6 +397,7 @@ def read_lines(spark: SparkSession, raw_path: str, from_date: date, to_date: dat
     return lines.select(
         "value",
         "object",
+        "arrival_date",
         F.coalesce(named_at, written_at).alias("received_at"),
         F.greatest(named_at, written_at).alias("arrived_by"),
     )
@@ -424,6 +463,7 @@ def judge(read: DataFrame, settings: Settings, keeps_records: bool, *others: Col
             reason,
             *(F.when(is_good, column).alias(name) for name, column in {"event_key": event_key(), **stored}.items()),
             "received_at",
+            "arrival_date",
             F.when(kept, F.sha2(line, 256)).alias("record_id"),
             F.when(kept, F.decode(line, "UTF-8")).alias("record"),  # U+FFFD in place of bytes that are not UTF-8
             F.when(kept, F.col("object")).alias("object"),
@@ -707,21 +747,20 @@ def judge_repeats(spark: SparkSession, curated: str, rows: DataFrame, settings: 
 
 
 def repeated_ids(lines: DataFrame, others: DataFrame, settings: Settings) -> DataFrame:
-    """Return the lines with `reason`, `record_id`, `record`, `object` whose event is one of the `others`."""
+    """Return the lines with the columns that `bad_records` reads, whose event is one of the `others`."""
     return (
         lines.where("reason is null and event_id is not null")
         .withColumn("content", content(settings))
         .join(others, ["event_key", "content"], "left_semi")
-        .select(F.lit("repeated_event_id").alias("reason"), "record_id", "record", "object")
+        .select(F.lit("repeated_event_id").alias("reason"), "record_id", "record", "object", "arrival_date")
     )
 
 
 def bad_records(lines: DataFrame) -> DataFrame:
     """Return the rows for `quarantined_records`, each once, and how many `copies` of it were read."""
-    arrival_date = F.regexp_extract("object", r"/arrival_date=([\d-]+)/", 1).cast("date")
     return (
         lines.groupBy("record_id", "record", "reason")
-        .agg(F.min(F.struct(arrival_date.alias("arrival_date"), "object")).alias("found"), F.count("*").alias("copies"))
+        .agg(F.min(F.struct("arrival_date", "object")).alias("found"), F.count("*").alias("copies"))
         .select("record_id", "record", "reason", "found.arrival_date", "found.object", "copies")
     )
 
@@ -783,6 +822,67 @@ def publish(reasons: dict[str, int], namespace: str, metric: str, region: str) -
         log(f"published {metric}: {reasons}")
 
 
+def record_arrivals(spark: SparkSession, table: str, arrived: Iterable[Row]) -> None:
+    """Write how many lines of each date and reason arrived. They replace the rows of the same days of arrival."""
+    rows = [tuple(one[name] for name in ARRIVALS) for one in arrived]
+    schema = ", ".join(f"{name} {type_}" for name, type_ in ARRIVALS.items())
+    # Of days without lines, what was counted stays: their raw objects may have expired.
+    spark.createDataFrame(rows, schema).writeTo(table).overwritePartitions()
+
+
+def missing_rows(
+    spark: SparkSession,
+    arrivals: str,
+    from_date: date,
+    to_date: date,
+    arrived: Collection[Row],
+    totals: Totals | None,
+) -> int | None:
+    """Return how many lines that arrived the detector has not counted, by the run's event dates and reasons.
+
+    None if nobody knows what it has counted. The log says more. An event of a date may arrive on any day, so all that
+    arrived is compared; a bad record has no date, so those that arrived on the run's days are.
+    """
+    if totals is None:
+        return None
+    stored = spark.table(arrivals).groupBy("event_date").agg(F.sum("line_count").alias("line_count"))
+    dates = {one["event_date"] for one in arrived if one["event_date"]}
+    lines: Counter[str] = Counter()
+    for one in stored.where("event_date is not null").collect():
+        if one["event_date"] in dates:
+            lines[str(one["event_date"])] = one["line_count"]
+    counted: Counter[str] = Counter()
+    for (day, outcome), total in totals.items():
+        kind, _, text = day.partition(" ")
+        if kind == "event" and text in lines:
+            counted[text] += total
+        elif kind == "arrival" and str(from_date) <= text <= str(to_date):
+            counted[outcome] += total
+    for one in arrived:
+        if one["reason"]:
+            lines[one["reason"]] += one["line_count"]
+    missing = 0
+    for name in sorted(lines | counted):
+        difference = lines[name] - counted[name]
+        missing += max(difference, 0)
+        verdict = (
+            "equal" if not difference else f"{difference} missing" if difference > 0 else "more, not delivered yet"
+        )
+        log(f"{name}: {lines[name]} arrived, the detector has counted {counted[name]}: {verdict}")
+    return missing
+
+
+def counted_totals(table: str, region: str) -> Totals | None:
+    """Return what the detector has counted. None, and a line in the log, if DynamoDB does not say."""
+    try:
+        pages = boto3.client("dynamodb", region_name=region).get_paginator("scan").paginate(TableName=table)
+        items = [item for page in pages for item in page["Items"]]
+    except (BotoCoreError, ClientError) as error:
+        log(f"not compared with the detector: {error}")
+        return None
+    return {(item["day"]["S"], item["outcome"]["S"]): int(item["total_count"]["N"]) for item in items}
+
+
 def record_run(spark: SparkSession, table: str, row: dict[str, Any]) -> None:
     """Write the run's row. It replaces an older one of the same `run_id`."""
     values = ", ".join(f"cast(:{name} as {type_}) as {name}" for name, type_ in ETL_RUNS.items())
@@ -827,15 +927,19 @@ STARTED_S = monotonic()
 def main() -> None:
     """Run the job with the arguments that Glue passes."""
     names = ["raw_path", "database", "from_date", "to_date", "run_id", "nobody_ids", "max_ahead_s", "address_form"]
-    options = getResolvedOptions(sys.argv, [*names, "metric_namespace", "quarantine_metric", "metric_region"])
+    names += ["metric_namespace", "quarantine_metric", "totals_table", "aws_region"]
+    options = getResolvedOptions(sys.argv, names)
     from_date, to_date = (day(options[option], option) for option in ("from_date", "to_date"))
     if from_date > to_date:
         raise SystemExit(f"--from_date {from_date} is after --to_date {to_date}: swap them, both days are included")
     settings = read_settings(options)
     spark = SparkSession.builder.appName("curate_events").getOrCreate()
     log("session is up")
-    row, reasons = run(spark, options["raw_path"], options["database"], from_date, to_date, options["run_id"], settings)
-    publish(reasons, options["metric_namespace"], options["quarantine_metric"], options["metric_region"])
+    region = options["aws_region"]
+    read_totals = partial(counted_totals, options["totals_table"], region)
+    raw_path, database, run_id = (options[name] for name in ("raw_path", "database", "run_id"))
+    row, reasons = run(spark, raw_path, database, from_date, to_date, run_id, settings, read_totals)
+    publish(reasons, options["metric_namespace"], options["quarantine_metric"], region)
     print(json.dumps(row), flush=True)
 
 

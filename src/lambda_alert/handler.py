@@ -1,7 +1,7 @@
 """The Lambda function: takes a batch of stream 2, returns the records to retry.
 
     stream 2 → unpack → parse → incident recorded → notice sent → metric logged → incident marked notified
-                          ├ tally of unjudged events → metric logged
+                          ├ tally → total kept → of unjudged events: metric logged
                           └ neither → failure queue
 
 **Exactly one effect.** An alert may come twice: Lambda repeats batches, and Flink repeats alerts after a restart. The
@@ -9,8 +9,7 @@ alert's id is the key of the incident. Once the incident is marked notified, a r
 message or metric. If a call breaks off before that mark, the retry does the rest. If it breaks off between the notice
 and the mark, the notice, and perhaps the metric, comes again. That gap is one DynamoDB call long, and marking first
 would lose alerts in it. Both copies of the notice have the same `alert_id`.
-Tallies are not remembered: one that comes twice counts twice. They show whether events go unjudged, and about how many.
-The events themselves are in the lake.
+Of the tallies of one outcome and date, the latest total is kept. One that comes twice changes nothing.
 
 **No concurrent calls for one alert.** So there is no lock. Stream 2 is partitioned by subject, and Lambda never
 processes two records of one partition key at once, whatever the parallelization factor.
@@ -42,6 +41,7 @@ from lambda_alert.metrics import emf_line, tally_line
 from lambda_alert.notices import Notices
 from lambda_alert.records import UserRecord, unpack
 from lambda_alert.tally import MalformedTally
+from lambda_alert.totals import Totals
 
 # An AWS call fails after at most 2 x (1 + 3) s and a short pause between. That is below the reserve: an outage is
 # reported record by record, before Lambda's own timeout fails the whole batch.
@@ -68,6 +68,7 @@ class Responder:
     ) -> None:
         self._values = values
         self._incidents = Incidents(dynamodb, values.dynamodb_control_table, values.incident_retention_days)
+        self._totals = Totals(dynamodb, values.dynamodb_totals_table, values.incident_retention_days)
         self._notices = Notices(sns, values.topic_arn, values.dynamodb_control_table)
         self._dead_letters = DeadLetters(sqs, values.failure_queue_url)
         self._now = now
@@ -95,9 +96,10 @@ class Responder:
         """Handle one record to the end. Any error means that it must be retried."""
         values = self._values
         try:
-            if unjudged := tally.parse(record.payload):
-                line = tally_line(unjudged, values.cloudwatch_namespace, values.cloudwatch_unjudged_metric, self._now())
-                self._log(line)
+            if found := tally.parse(record.payload):
+                if self._totals.record(found, record.arrived_at) and found.outcome != tally.JUDGED:
+                    namespace, metric = values.cloudwatch_namespace, values.cloudwatch_unjudged_metric
+                    self._log(tally_line(found, namespace, metric, self._now()))
                 return
             alert = parse(record.payload)
         except (MalformedAlert, MalformedTally) as error:

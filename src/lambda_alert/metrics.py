@@ -1,4 +1,5 @@
-"""Metrics: one log line in CloudWatch's embedded metric format per alert notified and per tally.
+"""Metrics: one log line in CloudWatch's embedded metric format per alert notified and per tally of
+unjudged events.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 CloudWatch makes the metric from the function's log, so no API call can fail, be throttled or take time.
@@ -25,8 +26,8 @@ def emf_line(alert: Alert, namespace: str, metric: str, now: datetime) -> str:
 
 
 def tally_line(tally: Tally, namespace: str, metric: str, now: datetime) -> str:
-    """Return the log line for a tally. The statistic Sum counts events, by the dimension `reason`."""
-    return _line(namespace, metric, tally.event_count, now, {"reason": tally.reason}, {"counted_at": tally.counted_at})
+    """Return the log line for a tally of unjudged events. The statistic Sum counts them, by the dimension `reason`."""
+    return _line(namespace, metric, tally.event_count, now, {"reason": tally.outcome}, {"counted_at": tally.counted_at})
 
 
 def _line(

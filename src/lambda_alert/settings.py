@@ -14,6 +14,7 @@ class Settings:
     cloudwatch_unjudged_metric: str
     cloudwatch_namespace: str
     dynamodb_control_table: str
+    dynamodb_totals_table: str
     topic_arn: str
     failure_queue_url: str
     incident_retention_days: int = DEFAULT_RETENTION_DAYS

@@ -26,7 +26,7 @@ def records(kinesis: Client, stream: str) -> int:
 
 
 def alerts(kinesis: Client, stream: str) -> list[dict]:
-    """Return the alerts in stream 2. Its other records are tallies of unjudged events."""
+    """Return the alerts in stream 2. Its other records are tallies."""
     found = (json.loads(record["Data"]) for record in read_all(kinesis, stream))
     return [one for one in found if "alert_id" in one]
 
@@ -110,8 +110,8 @@ def unjudged(kinesis: Client, stream: str) -> Counter[str]:
     """Return the number of unjudged events by reason: the sum of the tallies in stream 2."""
     sums: Counter[str] = Counter()
     for record in read_all(kinesis, stream):
-        if found := tally.parse(record["Data"]):
-            sums[found.reason] += found.event_count
+        if (found := tally.parse(record["Data"])) and found.outcome != tally.JUDGED:
+            sums[found.outcome] += found.event_count
     return sums
 
 

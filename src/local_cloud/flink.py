@@ -6,8 +6,6 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from detector import job as detector_job
-from detector import rulebook
 from local_cloud.http import get_json, post_json
 from local_cloud.processes import Program, installed
 from local_cloud.stack import ROOT, Stack
@@ -165,12 +163,6 @@ def run(
 def properties_file(stack: Stack) -> Path:
     """Return the file with the properties that Terraform has set for the application."""
     return stack.directory / "flink" / "application_properties.json"
-
-
-def tally_step_s(stack: Stack) -> int:
-    """Return the length in seconds of the windows in which the detector counts unjudged events."""
-    groups = detector_job.read_property_groups(properties_file(stack))
-    return int(detector_job.values(rulebook.read().plain(), groups)["unjudged"]["step_s"])
 
 
 def fetch_code(stack: Stack, configuration: dict) -> Path:

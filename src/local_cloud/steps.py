@@ -44,8 +44,6 @@ def drain(stack: Stack) -> str:
         raise RuntimeError(f"the detector does not run: see {stack.log('flink-jobmanager')}")
     stream, kinesis = stack.outputs()["raw_stream_name"], stack.client("kinesis")
     flink.wait_until_read(stack, job, counts.last_positions(kinesis, stream), counts.closed_shards(kinesis, stream))
-    # Unjudged events are counted in windows of the clock, which a drain does not close.
-    time.sleep(flink.tally_step_s(stack) + 1)
     return flink.drain(stack, job)
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import boto3
 import typer
@@ -18,6 +18,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local_cloud.stack import ROOT, Stack
 from shopstream.failure import BAD_INPUT, Failure
+
+if TYPE_CHECKING:
+    from insights.engines import Engine
 
 LOCAL = "local"
 
@@ -41,6 +44,9 @@ class Environment(Protocol):
 
     def client(self, service: str, **options: Any) -> Any:
         """Return a boto3 client of the service."""
+
+    def engine(self) -> "Engine":
+        """Return what answers SQL about the lake's tables."""
 
 
 class Aws:
@@ -70,6 +76,11 @@ class Aws:
     def client(self, service: str, **options: Any) -> Any:
         return self.session.client(service, **options)
 
+    def engine(self) -> "Engine":
+        from insights.engines import Athena
+
+        return Athena(self.outputs["workgroup_name"], self.outputs["database"], self.session)
+
 
 class Local:
     """The running local stack below `home`, with all that is deployed to it."""
@@ -88,6 +99,11 @@ class Local:
 
     def client(self, service: str, **options: Any) -> Any:
         return self.stack.client(service, **options)
+
+    def engine(self) -> "Engine":
+        from local_cloud import trino
+
+        return trino.engine(self.stack)
 
 
 def open_environment(name: str, home: Path = DEFAULT_HOME) -> Aws | Local:

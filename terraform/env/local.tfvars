@@ -25,8 +25,8 @@ alert_sink_options = {
   "aws.http.protocol.version" = "HTTP1_1"
 }
 
-# A replay at full speed runs ahead of the clock, by up to the time that its file spans. A drain waits for the last tally
-# of unjudged events.
+# A replay at full speed runs ahead of the clock, by up to the time that its file spans. Tallies
+# come each second, so that nobody waits for them.
 detection = {
   source   = { max_ahead_s = 2678400 }
   unjudged = { step_s = 1 }

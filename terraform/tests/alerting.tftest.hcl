@@ -23,6 +23,7 @@ variables {
   parallelization_factor = 1
   failure_queue_name     = "failures"
   incident_table_name    = "incidents"
+  totals_table_name      = "totals"
   incident_topic_name    = "notices"
   metric_namespace       = "namespace"
   metric_name            = "metric"
@@ -84,6 +85,17 @@ run "alerting" {
   }
 
   assert {
+    condition = (
+      aws_dynamodb_table.totals.billing_mode == "PAY_PER_REQUEST"
+      && aws_dynamodb_table.totals.hash_key == "day"
+      && aws_dynamodb_table.totals.range_key == "outcome"
+      && [for ttl in aws_dynamodb_table.totals.ttl : [ttl.attribute_name, ttl.enabled]] == [["expires_at", true]]
+      && [for recovery in aws_dynamodb_table.totals.point_in_time_recovery : recovery.enabled] == [true]
+    )
+    error_message = "Settings of the table of totals."
+  }
+
+  assert {
     condition     = aws_sqs_queue.failures.sqs_managed_sse_enabled && aws_sns_topic.incidents.kms_master_key_id == "alias/aws/sns"
     error_message = "Queue and topic must be encrypted."
   }
@@ -117,6 +129,10 @@ run "alerting" {
       WriteLogs = {
         actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
         resources = ["arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/alert:*"]
+      }
+      WriteTotals = {
+        actions   = ["dynamodb:PutItem"]
+        resources = ["arn:aws:dynamodb:us-east-1:123456789012:table/totals"]
       }
     })
     error_message = "Policy of the alert function: ${module.role.policy}"

@@ -41,6 +41,7 @@ variables {
   address_form           = "truncated"
   metric_namespace       = "namespace"
   quarantine_metric_name = "quarantined"
+  totals_table_name      = "totals"
   log_retention_days     = 14
 }
 
@@ -149,6 +150,7 @@ run "lake" {
   assert {
     condition = jsonencode(aws_glue_job.curate.default_arguments) == jsonencode({
       "--address_form" = "truncated"
+      "--aws_region"   = "us-east-1"
       "--conf" = join(" --conf ", [
         "spark.sql.extensions=org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
         "spark.sql.catalog.glue_catalog=org.apache.iceberg.spark.SparkCatalog",
@@ -163,10 +165,10 @@ run "lake" {
       "--job-bookmark-option"    = "job-bookmark-disable"
       "--max_ahead_s"            = "60"
       "--metric_namespace"       = "namespace"
-      "--metric_region"          = "us-east-1"
       "--nobody_ids"             = "[\"0\",\"a, \\\"b\\\" é\"]"
       "--quarantine_metric"      = "quarantined"
       "--raw_path"               = "s3://raw-bucket/events/"
+      "--totals_table"           = "totals"
     })
     error_message = "Arguments of the job: ${jsonencode(aws_glue_job.curate.default_arguments)}"
   }
@@ -188,6 +190,10 @@ run "lake" {
         actions   = ["s3:GetObject"]
         resources = ["arn:aws:s3:::raw-bucket/events/*"]
       }
+      ReadTotals = {
+        actions   = ["dynamodb:Scan"]
+        resources = ["arn:aws:dynamodb:us-east-1:123456789012:table/totals"]
+      }
       ReadScript = {
         actions   = ["s3:GetObject"]
         resources = ["arn:aws:s3:::artifact-bucket/curate/package.txt"]
@@ -201,6 +207,7 @@ run "lake" {
         resources = [
           "arn:aws:glue:us-east-1:123456789012:catalog",
           "arn:aws:glue:us-east-1:123456789012:database/database",
+          "arn:aws:glue:us-east-1:123456789012:table/database/arrivals",
           "arn:aws:glue:us-east-1:123456789012:table/database/curated_events",
           "arn:aws:glue:us-east-1:123456789012:table/database/etl_runs",
           "arn:aws:glue:us-east-1:123456789012:table/database/quarantined_records",

@@ -29,14 +29,14 @@ run "tutorial_names_by_default" {
       output.curate_job_name, output.detector_name, output.alert_function_name, output.alert_function_log_group,
       output.incident_table_name, output.metric_namespace, output.metric_name, output.workgroup_name, output.region,
       output.studio_name, local.studio_database,
-      output.unjudged_metric_name, output.quarantine_metric_name,
+      output.unjudged_metric_name, output.quarantine_metric_name, output.totals_table_name,
       ] == [
       "ecommerce-raw-user-activity-stream-1", "ecommerce-raw-user-activity-stream-2", "ecommerce-raw-delivery-stream-1",
       "my_db_ecomm", "raw_events", "ecomm-curate-events", "ecomm-streaming-app-v1-detector", "ecomm-detect-high-event-volume",
       "/aws/lambda/ecomm-detect-high-event-volume", "ddb-ecommerce-tab-1", "ecommerce-namespace-1",
       "ecomm-user-high-volume-events", "ecommerce-insights", "us-east-1",
       "ecomm-streaming-app-v1", "my_db_ecomm_studio",
-      "ecomm-unjudged-events", "ecomm-quarantined-records",
+      "ecomm-unjudged-events", "ecomm-quarantined-records", "ecomm-event-totals",
     ]
     error_message = "The default names must be those of the tutorial."
   }
@@ -133,16 +133,19 @@ run "each_component_gets_its_own" {
         SendFailures    = ["arn:aws:sqs:us-east-1:123456789012:ecomm-alert-failures"]
         SendNotices     = ["arn:aws:sns:us-east-1:123456789012:ecomm-user-high-severity-incidents"]
         WriteIncidents  = ["arn:aws:dynamodb:us-east-1:123456789012:table/ddb-ecommerce-tab-1"]
+        WriteTotals     = ["arn:aws:dynamodb:us-east-1:123456789012:table/ecomm-event-totals"]
       },
       {
         ListBuckets         = ["arn:aws:s3:::ecommerce-curated-123456789012-us-east-1", "arn:aws:s3:::ecommerce-raw-123456789012-us-east-1"]
         PutMetrics          = ["*"]
         ReadRawObjects      = ["arn:aws:s3:::ecommerce-raw-123456789012-us-east-1/events/*"]
         ReadScript          = ["arn:aws:s3:::ecommerce-artifact-123456789012-us-east-1/curate/package.txt"]
+        ReadTotals          = ["arn:aws:dynamodb:us-east-1:123456789012:table/ecomm-event-totals"]
         WriteCuratedObjects = ["arn:aws:s3:::ecommerce-curated-123456789012-us-east-1/*"]
         WriteCuratedTables = [
           "arn:aws:glue:us-east-1:123456789012:catalog",
           "arn:aws:glue:us-east-1:123456789012:database/my_db_ecomm",
+          "arn:aws:glue:us-east-1:123456789012:table/my_db_ecomm/arrivals",
           "arn:aws:glue:us-east-1:123456789012:table/my_db_ecomm/curated_events",
           "arn:aws:glue:us-east-1:123456789012:table/my_db_ecomm/etl_runs",
           "arn:aws:glue:us-east-1:123456789012:table/my_db_ecomm/quarantined_records",

@@ -136,7 +136,7 @@ def test_stream_2_holds_exactly_the_alerts_keyed_by_subject_beside_the_tally(pla
     assert sorted(platform.alerts(), key=lambda one: one["window_end_at"]) == shop.ALERTS
     for record in counts.read_all(platform.stack.client("kinesis"), platform.outputs["alert_stream_name"]):
         found = json.loads(record["Data"])
-        assert record["PartitionKey"] == (found["subject"] if "subject" in found else found["reason"])
+        assert record["PartitionKey"] == (found["subject"] if "subject" in found else found["outcome"])
 
 
 def test_unjudged_events_are_counted(platform: Platform) -> None:
@@ -261,12 +261,16 @@ def test_repeated_and_broken_alerts_change_nothing_downstream(platform: Platform
     assert platform.notices.count() == messages
 
 
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Call make on the stack."""
+    command = ["make", "--silent", "ENV=local", f"BUILD={SHARED}", *arguments]
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+
+
 def reprocess(platform: Platform) -> str:
     """Run `make reprocess` over all that has arrived, and return the last line of its output."""
-    days = (f"FROM={platform.started_at.date()}", f"TO={datetime.now(UTC).date()}")
-    command = ["make", "reprocess", "ENV=local", f"BUILD={SHARED}", *days]
-    variables = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-    result = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+    result = make("reprocess", f"FROM={platform.started_at.date()}", f"TO={datetime.now(UTC).date()}")
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout.splitlines()[-1]
 
@@ -376,3 +380,55 @@ def test_both_paths_make_the_same_of_each_variant(platform: Platform) -> None:
     assert {key: reason for key, reason in rows if key not in before} == {
         key: reason for one in sent for key, reason in one.quarantined.items()
     }
+
+
+def test_what_arrived_is_judged_or_counted_as_unjudged(platform: Platform) -> None:
+    arrived = curate(platform)
+    assert arrived["missing_rows"] == 0
+    kinesis = platform.stack.client("kinesis")
+
+    result = make("reconcile")
+    assert result.returncode == 0, result.stdout + result.stderr
+    judged = arrived["raw_rows"] - counts.unjudged(kinesis, platform.outputs["alert_stream_name"]).total()
+    unjudged = arrived["raw_rows"] - judged
+    sentence = f"Equal: {arrived['raw_rows']:,} arrived = {judged:,} judged + {unjudged:,} unjudged."
+    assert sentence in result.stdout.splitlines()
+
+    found = json.loads(make("reconcile", "ARGS=--json").stdout)
+    assert found["equal"]
+    assert list(found["event_dates"]) == ["2020-03-01", "2020-03-02", variants.DAY]
+    assert found["event_dates"]["2020-03-02"]["unjudged"] == {"no_actor": 1, "other_type": 7}
+    assert {reason: one["arrived"] for reason, one in found["bad_records"].items()} == dict(
+        Counter(shop.BAD_RECORDS.values())
+        + Counter({reason: n for reason, n in variants.unjudged().items() if reason not in variants.CURATED})
+    )
+
+
+def test_a_line_that_is_taken_away_or_added_is_missing(platform: Platform) -> None:
+    s3, bucket = platform.stack.client("s3"), platform.outputs["raw_bucket"]
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="events/")
+    key = min(entry["Key"] for page in pages for entry in page["Contents"])
+    lines = gzip.decompress(s3.get_object(Bucket=bucket, Key=key)["Body"].read()).splitlines(keepends=True)
+    day = json.loads(lines[0])["txn_timestamp"][:10]
+
+    def reconciled(*with_lines: bytes) -> tuple[int, dict[str, int], str]:
+        """Return the lines that the job misses, those that each date misses, and the last line that make prints."""
+        s3.put_object(Bucket=bucket, Key=key, Body=gzip.compress(b"".join(with_lines)))
+        missing = curate(platform)["missing_rows"]
+        result, parts = make("reconcile"), json.loads(make("reconcile", "ARGS=--json").stdout)["event_dates"]
+        assert (result.returncode != 0) == any(one["missing"] for one in parts.values())
+        sentence = next(line for line in result.stdout.splitlines() if line.startswith(("Equal", "Not equal")))
+        return missing, {date: one["missing"] for date, one in parts.items() if one["missing"]}, sentence
+
+    try:
+        missing, dates, sentence = reconciled(*lines[1:])
+        assert (missing, dates) == (0, {day: -1})
+        assert sentence == "Not equal: 1 lines that the detector has counted are not in the lake."
+        # It is in the lake, but was never in stream 1.
+        missing, dates, sentence = reconciled(*lines, lines[0])
+        assert (missing, dates) == (1, {day: 1})
+        assert re.fullmatch(
+            r"Not equal: 1 of [\d,]+ lines that arrived are neither judged nor counted as unjudged\.", sentence
+        )
+    finally:
+        assert reconciled(*lines)[:2] == (0, {})

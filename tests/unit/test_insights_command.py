@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -47,8 +48,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> FixedEngine:
 
 def use(monkeypatch: pytest.MonkeyPatch, engine: FixedEngine) -> None:
     """Make the command ask this engine."""
-    monkeypatch.setattr(command, "open_environment", lambda env, home: None)
-    monkeypatch.setattr(command, "_engine", lambda environment: engine)
+    monkeypatch.setattr(command, "open_environment", lambda env, home: SimpleNamespace(engine=lambda: engine))
 
 
 def ask(home: Path, *arguments: str) -> int:
@@ -170,7 +170,7 @@ def test_the_local_stack_is_asked_through_its_trino(monkeypatch: pytest.MonkeyPa
     (tmp_path / "outputs.json").write_text(json.dumps({"database": "my_shop"}))
     monkeypatch.setattr(Stack, "load", lambda directory: stack)
 
-    engine = command._engine(Local(tmp_path))
+    engine = Local(tmp_path).engine()
 
     assert isinstance(engine, Trino)
     assert engine._url == "http://127.0.0.1:4711" and engine._connection.schema == "my_shop"
@@ -180,7 +180,7 @@ def test_aws_is_asked_through_the_deployed_workgroup(monkeypatch: pytest.MonkeyP
     environment = Aws("dev")
     environment.__dict__ |= {"outputs": {"database": "my_shop", "workgroup_name": "analysts", "region": "eu-west-1"}}
 
-    engine = command._engine(environment)
+    engine = environment.engine()
 
     assert isinstance(engine, Athena) and isinstance(engine._session, boto3.Session)
     assert (engine._workgroup, engine._database) == ("analysts", "my_shop")

@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,9 +18,10 @@ from lambda_alert import handler, settings
 from lambda_alert.alert import parse
 from lambda_alert.incidents import Incidents
 from lambda_alert.rules import RULES
+from lambda_alert.totals import Total, read
 
 TABLE, METRIC, NAMESPACE = "ddb-ecommerce-tab-1", "ecomm-user-high-volume-events", "ecommerce-namespace-1"
-UNJUDGED_METRIC = "ecomm-unjudged-events"
+UNJUDGED_METRIC, TOTALS = "ecomm-unjudged-events", "ecomm-event-totals"
 ARRIVED_AT = datetime(2026, 11, 23, 12, 0, 0, 250_000, UTC)
 NOW = datetime(2026, 11, 23, 12, 0, 2, tzinfo=UTC)
 
@@ -171,6 +172,15 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
                 {"AttributeName": "ddb_sort_key", "KeyType": "RANGE"},
             ],
         )
+        clients["dynamodb"].create_table(
+            TableName=TOTALS,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("day", "outcome")],
+            KeySchema=[
+                {"AttributeName": "day", "KeyType": "HASH"},
+                {"AttributeName": "outcome", "KeyType": "RANGE"},
+            ],
+        )
         topic_arn = clients["sns"].create_topic(Name="incidents")["TopicArn"]
         failures_url, readers_url = (
             clients["sqs"].create_queue(QueueName=n)["QueueUrl"] for n in ("failures", "readers")
@@ -178,7 +188,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         clients["sns"].subscribe(
             TopicArn=topic_arn, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:123456789012:readers"
         )
-        values = settings.Settings(METRIC, UNJUDGED_METRIC, NAMESPACE, TABLE, topic_arn, failures_url)
+        values = settings.Settings(METRIC, UNJUDGED_METRIC, NAMESPACE, TABLE, TOTALS, topic_arn, failures_url)
         yield Cloud(values, clients, readers_url)
 
 
@@ -284,8 +294,15 @@ def test_subjects_of_every_kind_become_incident_notice_and_metric(cloud: Cloud, 
     assert cloud.letters() == []
 
 
-def tally(reason: str, event_count: int = 3) -> dict[str, Any]:
-    return {"reason": reason, "counted_at": "2026-11-23T11:59:50.000Z", "event_count": event_count}
+def tally(outcome: str, event_count: int = 3, total_count: int = 2**41, second: int = 50) -> dict[str, Any]:
+    return {
+        "outcome": outcome,
+        "event_date": "2019-10-01",
+        "arrival_date": None,
+        "counted_at": f"2026-11-23T11:59:{second}.000Z",
+        "event_count": event_count,
+        "total_count": total_count,
+    }
 
 
 def test_tally_becomes_a_metric_and_no_incident(cloud: Cloud):
@@ -314,14 +331,38 @@ def test_tally_becomes_a_metric_and_no_incident(cloud: Cloud):
     assert (bad_time["reason"], bad_time[UNJUDGED_METRIC]) == ("bad_time:event_time", 2**40)
 
 
+def test_the_latest_total_of_each_outcome_and_date_is_kept(cloud: Cloud):
+    first, later = tally("judged", 5, 5, second=10), tally("judged", 2, 7, second=20)
+    bad = {**tally("not_json", 1, 1), "event_date": None, "arrival_date": "2026-11-23"}
+    assert cloud.respond(records(first, tally("late", 1, 1), {**first, "event_date": "2019-10-02"}, bad)) == []
+    assert cloud.respond(records(later)) == []
+    assert cloud.respond(records(first, later, bad)) == []  # again, and out of order
+
+    expected = {
+        ("event", date(2019, 10, 1), "judged"): Total(7, "2026-11-23T11:59:20.000Z"),
+        ("event", date(2019, 10, 1), "late"): Total(1, "2026-11-23T11:59:50.000Z"),
+        ("event", date(2019, 10, 2), "judged"): Total(5, "2026-11-23T11:59:10.000Z"),
+        ("arrival", date(2026, 11, 23), "not_json"): Total(1, "2026-11-23T11:59:50.000Z"),
+    }
+    dynamodb = cloud.clients["dynamodb"]
+    assert read(dynamodb, TOTALS) == expected
+    # A metric of each tally of unjudged events, once, and of no judged ones.
+    assert [(line["reason"], line[UNJUDGED_METRIC]) for line in cloud.metrics()] == [("late", 1), ("not_json", 1)]
+    assert all(one["expires_at"] == item(1)["expires_at"] for one in dynamodb.scan(TableName=TOTALS)["Items"])
+
+    # After a restart the detector may judge what was late before: the later count is right, though it is smaller.
+    assert cloud.respond(records(tally("judged", 1, 6, second=30))) == []
+    assert read(dynamodb, TOTALS)["event", date(2019, 10, 1), "judged"].lines == 6
+
+
 def test_what_is_neither_alert_nor_tally_is_kept(cloud: Cloud):
-    odd = [tally("Bored"), {"reason": "late"}, {**alert(1), "reason": "late", "level": 2}, {"kind": "tally"}]
+    odd = [tally("Bored"), {"outcome": "late"}, {**alert(1), "outcome": "late", "level": 2}, {"kind": "tally"}]
     assert cloud.respond(records(*odd)) == []
 
     letters = sorted(cloud.letters(), key=lambda letter: letter["sequence_number"])
     assert [letter["reason"] for letter in letters] == [
-        'reason is "Bored", expected [a-z0-9_]{1,50}(:[a-z0-9_]{1,50})?',
-        "without counted_at, event_count",
+        'outcome is "Bored", expected [a-z0-9_]{1,50}(:[a-z0-9_]{1,50})?',
+        "without event_date, arrival_date, counted_at, event_count, total_count",
         "level is 2, expected 1 for num_actions_per_watermark 7 above threshold 5",
         "without alert_id, rule, subject, window_start_at, window_end_at, num_actions_per_watermark, threshold, level",
     ]
@@ -518,6 +559,7 @@ def test_entry_point(
     for name in ("topic_arn", "failure_queue_url"):
         monkeypatch.setenv(name, getattr(cloud.values, name))
     monkeypatch.setenv("dynamodb_control_table", TABLE)
+    monkeypatch.setenv("dynamodb_totals_table", TOTALS)
     monkeypatch.setenv("cloudwatch_metric", METRIC)
     monkeypatch.setenv("cloudwatch_unjudged_metric", UNJUDGED_METRIC)
     monkeypatch.setenv("cloudwatch_namespace", NAMESPACE)
@@ -538,8 +580,8 @@ def test_entry_point(
 def test_missing_environment_is_named(fresh_environment: None, monkeypatch: pytest.MonkeyPatch):
     for name in ("topic_arn", "failure_queue_url"):
         monkeypatch.delenv(name, raising=False)
-    names = ("cloudwatch_metric", "cloudwatch_unjudged_metric", "cloudwatch_namespace", "dynamodb_control_table")
-    for name in names:
+    tables = ("dynamodb_control_table", "dynamodb_totals_table")
+    for name in ("cloudwatch_metric", "cloudwatch_unjudged_metric", "cloudwatch_namespace", *tables):
         monkeypatch.setenv(name, "x")
     with pytest.raises(ValueError, match=r"^environment without topic_arn, failure_queue_url: "):
         handler.handle({"Records": records(alert(1))}, CONTEXT)

@@ -80,6 +80,7 @@ ENVIRONMENT = {
     "cloudwatch_unjudged_metric": "ecomm-unjudged-events",
     "cloudwatch_namespace": "ecommerce-namespace-1",
     "dynamodb_control_table": "ddb-ecommerce-tab-1",
+    "dynamodb_totals_table": "ecomm-event-totals",
     "topic_arn": "arn:aws:sns:us-east-1:123456789012:ecomm-user-high-severity-incidents",
     "failure_queue_url": "https://sqs.us-east-1.amazonaws.com/123456789012/failures",
 }

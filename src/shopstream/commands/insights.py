@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shopstream.app import app
-from shopstream.environment import DEFAULT_HOME, Aws, Env, Home, Local, open_environment
+from shopstream.environment import DEFAULT_HOME, Env, Home, open_environment
 from shopstream.failure import Failure
 from shopstream.parsers import DAY
 
 if TYPE_CHECKING:
     from insights import Answer
-    from insights.engines import Engine
 
 FIRST_ROWS = 10
 
@@ -47,7 +46,7 @@ def insights(
     from insights.report import render
 
     try:
-        engine = _engine(open_environment(env, home))
+        engine = open_environment(env, home).engine()
         if from_date is None or to_date is None:
             first_date, last_date = table_dates(engine)
             from_date, to_date = from_date or first_date, to_date or last_date
@@ -68,16 +67,6 @@ def insights(
         report.parent.mkdir(parents=True, exist_ok=True)
         report.write_text(page, encoding="utf-8")
         _progress(f"report: {report}")
-
-
-def _engine(environment: Aws | Local) -> "Engine":
-    from insights.engines import Athena
-    from local_cloud import trino
-
-    if isinstance(environment, Local):
-        return trino.engine(environment.stack)
-    outputs = environment.outputs
-    return Athena(outputs["workgroup_name"], outputs["database"], environment.session)
 
 
 def _as_json(answers: "Sequence[Answer]") -> str:

@@ -52,6 +52,7 @@ resource "aws_lambda_function" "alert" {
       cloudwatch_unjudged_metric = var.unjudged_metric_name
       cloudwatch_namespace       = var.metric_namespace
       dynamodb_control_table     = aws_dynamodb_table.incidents.name
+      dynamodb_totals_table      = aws_dynamodb_table.totals.name
       topic_arn                  = aws_sns_topic.incidents.arn
       failure_queue_url          = aws_sqs_queue.failures.url
     }
@@ -152,6 +153,12 @@ data "aws_iam_policy_document" "alert" {
     sid       = "WriteIncidents"
     actions   = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
     resources = ["${local.account_arn.dynamodb}:table/${var.incident_table_name}"]
+  }
+
+  statement {
+    sid       = "WriteTotals"
+    actions   = ["dynamodb:PutItem"]
+    resources = ["${local.account_arn.dynamodb}:table/${var.totals_table_name}"]
   }
 
   statement {

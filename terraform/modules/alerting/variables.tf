@@ -63,6 +63,11 @@ variable "incident_table_name" {
   type        = string
 }
 
+variable "totals_table_name" {
+  description = "Name of the table of what the detector has counted."
+  type        = string
+}
+
 variable "incident_topic_name" {
   description = "Name of the topic of notices."
   type        = string
@@ -89,12 +94,12 @@ variable "alert_emails" {
 }
 
 variable "point_in_time_recovery" {
-  description = "Whether the table of incidents can be restored to any second of the last 35 days."
+  description = "Whether the tables can be restored to any second of the last 35 days."
   type        = bool
 }
 
 variable "deletion_protection" {
-  description = "Whether AWS refuses to delete the table of incidents."
+  description = "Whether AWS refuses to delete the tables."
   type        = bool
 }
 

@@ -32,7 +32,8 @@ resource "aws_glue_job" "curate" {
     "--address_form"           = var.address_form
     "--metric_namespace"       = var.metric_namespace
     "--quarantine_metric"      = var.quarantine_metric_name
-    "--metric_region"          = var.region
+    "--totals_table"           = var.totals_table_name
+    "--aws_region"             = var.region
   }
 }
 
@@ -56,7 +57,7 @@ locals {
 
   glue_arn       = "arn:${var.partition}:glue:${var.region}:${var.account_id}"
   logs_arn       = "arn:${var.partition}:logs:${var.region}:${var.account_id}"
-  curated_tables = ["curated_events", "quarantined_records", "etl_runs"]
+  curated_tables = ["curated_events", "quarantined_records", "arrivals", "etl_runs"]
 }
 
 resource "aws_s3_object" "script" {
@@ -127,6 +128,12 @@ data "aws_iam_policy_document" "curate" {
       ["${local.glue_arn}:catalog", "${local.glue_arn}:database/${var.database}"],
       [for table in local.curated_tables : "${local.glue_arn}:table/${var.database}/${table}"],
     )
+  }
+
+  statement {
+    sid       = "ReadTotals"
+    actions   = ["dynamodb:Scan"]
+    resources = ["arn:${var.partition}:dynamodb:${var.region}:${var.account_id}:table/${var.totals_table_name}"]
   }
 
   # CloudWatch has no ARNs of metrics. A policy can only name the namespace.

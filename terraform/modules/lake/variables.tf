@@ -104,6 +104,11 @@ variable "quarantine_metric_name" {
   type        = string
 }
 
+variable "totals_table_name" {
+  description = "Name of the DynamoDB table of what the detector has counted."
+  type        = string
+}
+
 variable "log_retention_days" {
   description = "Days for which logs are kept, one of the terms that CloudWatch offers."
   type        = number

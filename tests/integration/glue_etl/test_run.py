@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import date, datetime
 from hashlib import sha256
 from itertools import count
@@ -35,13 +36,15 @@ class Lake:
     def __init__(self, spark: SparkSession, raw: Path) -> None:
         self.spark, self.raw_path, self.database = spark, f"file:{raw}/", f"lake_{next(NUMBERS)}"
         self.settings = curate_events.Settings()
+        self.totals: curate_events.Totals | None = None
 
     def run(self, first: str = MONDAY, last: str | None = None, run_id: str = "r") -> tuple[int, int, int, int]:
         """Run the job. Return the numbers of raw, curated, duplicate and quarantined rows."""
         first_day, last_day = date.fromisoformat(first), date.fromisoformat(last or first)
         row, self.reasons = curate_events.run(
-            self.spark, self.raw_path, self.database, first_day, last_day, run_id, self.settings
+            self.spark, self.raw_path, self.database, first_day, last_day, run_id, self.settings, lambda: self.totals
         )
+        self.missing = row["missing_rows"]
         return row["raw_rows"], row["curated_rows"], row["duplicate_rows"], row["quarantined_rows"]
 
     def rows(self, table: str) -> list[dict]:
@@ -83,6 +86,7 @@ def test_every_line_is_in_one_place(lake: Lake, deliver: Callable) -> None:
         "curated_rows": 4,
         "duplicate_rows": 6,
         "quarantined_rows": 5,
+        "missing_rows": None,
     }
 
 
@@ -122,6 +126,82 @@ def test_only_what_is_new_is_added(lake: Lake, deliver: Callable) -> None:
     assert lake.run(TUESDAY) == (2, 1, 1, 0)
     deliver(WEDNESDAY, "c", [event(4, "2018-01-01T00:00:00.000Z"), event(2, "2019-10-31T23:59:59.000Z")])
     assert lake.run(WEDNESDAY) == (2, 1, 1, 0)
+
+
+def arrivals(lake: Lake) -> dict[tuple[str, str | None, str | None], int]:
+    """Return the number of lines by day of arrival, event date and reason."""
+    rows = lake.rows("arrivals")
+    found = {
+        (str(row["arrival_date"]), row["event_date"] and str(row["event_date"]), row["reason"]): row["line_count"]
+        for row in rows
+    }
+    assert len(found) == len(rows)
+    return found
+
+
+def test_arrivals_say_how_many_lines_of_each_date_and_reason_arrived(lake: Lake, deliver: Callable) -> None:
+    def with_id(product: int) -> bytes:
+        return event(product).replace(b"{", b'{"event_id":"e",', 1)
+
+    # A repeat, and another event with a known id, arrived too, though neither is stored.
+    deliver(
+        MONDAY, "a", [event(1), event(1), event(2, "2019-10-01T23:59:59.999Z"), event(3, "2019-10-02T00:00:00.000Z")]
+    )
+    deliver(MONDAY, "b", [with_id(7), with_id(8), b"oops", b"oops", b"\xff"])
+    deliver(TUESDAY, "c", [event(1), event(4).replace(b'"2019-10-01T00:00:00.000Z"}', b'"2026-11-24T00:00:00.000Z"}')])
+    lake.run(MONDAY, TUESDAY)
+    monday = {
+        (MONDAY, "2019-10-01", None): 5,
+        (MONDAY, "2019-10-02", None): 1,
+        (MONDAY, None, "not_json"): 2,
+        (MONDAY, None, "not_utf8"): 1,
+    }
+    # The rules judge by the pipeline's time, so that is an event's date.
+    tuesday = {(TUESDAY, "2019-10-01", None): 1, (TUESDAY, "2026-11-24", None): 1}
+    assert arrivals(lake) == monday | tuesday
+
+    lake.run(MONDAY)
+    assert arrivals(lake) == monday | tuesday
+    deliver(TUESDAY, "c", [event(1)])
+    lake.run(TUESDAY)
+    assert arrivals(lake) == monday | {(TUESDAY, "2019-10-01", None): 1}
+    lake.run(WEDNESDAY)
+    assert arrivals(lake) == monday | {(TUESDAY, "2019-10-01", None): 1}
+
+
+def test_a_run_is_compared_with_the_detector(lake: Lake, deliver: Callable, capsys: pytest.CaptureFixture[str]) -> None:
+    deliver(MONDAY, "a", [event(1), event(2), event(2), b"oops", b"oops"])
+    deliver(TUESDAY, "b", [event(3), event(4, "2019-10-02T00:00:00.000Z"), b"oops"])
+    lake.totals = {
+        ("event 2019-10-01", "judged"): 3,
+        ("event 2019-10-01", "late"): 1,
+        ("event 2019-10-02", "judged"): 1,
+        ("event 2019-10-03", "judged"): 9,  # of a date of which nothing is in these runs
+        (f"arrival {MONDAY}", "not_json"): 2,
+        (f"arrival {TUESDAY}", "not_json"): 1,
+    }
+    lake.run(MONDAY, TUESDAY)
+    assert lake.missing == 0
+    assert "2019-10-01: 4 arrived, the detector has counted 4: equal" in capsys.readouterr().err
+    # What arrived on another day is of the same date.
+    lake.run(TUESDAY)
+    assert lake.missing == 0
+    assert "not_json: 1 arrived, the detector has counted 1: equal" in capsys.readouterr().err
+
+    lake.totals |= {("event 2019-10-01", "judged"): 1, (f"arrival {TUESDAY}", "not_json"): 0}
+    lake.run(MONDAY, TUESDAY)
+    assert lake.missing == 3
+    said = capsys.readouterr().err
+    assert "2019-10-01: 4 arrived, the detector has counted 2: 2 missing" in said
+    assert "not_json: 3 arrived, the detector has counted 2: 1 missing" in said
+
+    lake.totals |= {("event 2019-10-01", "judged"): 8, (f"arrival {TUESDAY}", "not_utf8"): 1}
+    lake.run(TUESDAY)
+    assert lake.missing == 1, "what the lake lacks does not make up for what the detector lacks"
+    said = capsys.readouterr().err
+    assert "2019-10-01: 4 arrived, the detector has counted 9: more, not delivered yet" in said
+    assert "not_utf8: 0 arrived, the detector has counted 1: more, not delivered yet" in said
+    assert [row["missing_rows"] for row in lake.rows("etl_runs")] == [1]
 
 
 def test_only_a_newline_ends_a_line(lake: Lake, deliver: Callable) -> None:
@@ -289,6 +369,7 @@ def test_tables_are_as_agreed(lake: Lake) -> None:
     types = {
         "curated_events": curate_events.CURATED_EVENTS,
         "quarantined_records": curate_events.QUARANTINED_RECORDS,
+        "arrivals": curate_events.ARRIVALS,
         "etl_runs": curate_events.ETL_RUNS,
     }
     for table, columns in types.items():
@@ -302,14 +383,19 @@ def test_tables_are_as_agreed(lake: Lake) -> None:
 
 
 @pytest.fixture
-def cloudwatch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
-    """Return a CloudWatch that answers only the calls that it expects."""
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Stubber]]:
+    """Return a CloudWatch and a DynamoDB that answer only the calls that they expect."""
     keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
-    client = boto3.client("cloudwatch", region_name="eu-central-1", **keys)
-    with Stubber(client) as stubber:
-        asked = {("cloudwatch", "eu-central-1"): client}
-        monkeypatch.setattr(curate_events.boto3, "client", lambda service, region_name: asked[service, region_name])
-        yield stubber
+    clients = {name: boto3.client(name, region_name="eu-central-1", **keys) for name in ("cloudwatch", "dynamodb")}
+    asked = {(name, "eu-central-1"): client for name, client in clients.items()}
+    monkeypatch.setattr(curate_events.boto3, "client", lambda service, region_name: asked[service, region_name])
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(Stubber(client)) for name, client in clients.items()}
+
+
+@pytest.fixture
+def cloudwatch(aws: dict[str, Stubber]) -> Stubber:
+    return aws["cloudwatch"]
 
 
 OOPS = {
@@ -348,19 +434,22 @@ def test_a_run_succeeds_though_the_metric_is_refused(
     assert json.loads(said.out.splitlines()[-1])["quarantined_rows"] == 1
     assert "the metric quarantined is not published: An error occurred (AccessDenied)" in said.err
     assert "it should say {'not_json': 1}" in said.err
-    assert len(lake.rows("etl_runs")) == 1
+    assert "not compared with the detector: " in said.err, "DynamoDB answers nothing here"
+    assert [row["missing_rows"] for row in lake.rows("etl_runs")] == [None]
 
 
 def test_main_prints_the_row_as_its_last_line(
     lake: Lake,
     deliver: Callable,
     monkeypatch: pytest.MonkeyPatch,
-    cloudwatch: Stubber,
+    aws: dict[str, Stubber],
     capsys: pytest.CaptureFixture,
 ) -> None:
     deliver(MONDAY, "a", [event(1), event(1), b"oops"])
     _argue(monkeypatch, lake, MONDAY, TUESDAY)
-    cloudwatch.add_response("put_metric_data", {}, OOPS)
+    aws["cloudwatch"].add_response("put_metric_data", {}, OOPS)
+    total = {"day": {"S": "event 2019-10-01"}, "outcome": {"S": "judged"}, "total_count": {"N": "2"}}
+    aws["dynamodb"].add_response("scan", {"Items": [total]}, {"TableName": "totals"})
     curate_events.main()
     row = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert datetime.fromisoformat(row.pop("finished_at"))
@@ -372,6 +461,7 @@ def test_main_prints_the_row_as_its_last_line(
         "curated_rows": 1,
         "duplicate_rows": 1,
         "quarantined_rows": 1,
+        "missing_rows": 1,
     }
 
 
@@ -412,7 +502,8 @@ def _argue(monkeypatch: pytest.MonkeyPatch, lake: Lake, first: str, last: str, *
         "max_ahead_s": "60",
         "address_form": "whole",
         "quarantine_metric": "quarantined",
-        "metric_region": "eu-central-1",
+        "totals_table": "totals",
+        "aws_region": "eu-central-1",
         "JOB_NAME": "ecomm-curate-events",  # Glue adds it
     } | changed
     monkeypatch.setattr("sys.argv", ["curate_events.py", *(word for k, v in options.items() for word in (f"--{k}", v))])

@@ -230,7 +230,8 @@ def validate_lines(spark: SparkSession, lines: list[bytes], settings: Settings =
 
     The lines must differ from each other.
     """
-    rows = [(bytearray(line), str(number), ARRIVED_AT, ARRIVED_AT) for number, line in enumerate(lines)]
+    arrived = ARRIVED_AT.date(), ARRIVED_AT, ARRIVED_AT
+    rows = [(bytearray(line), str(number), *arrived) for number, line in enumerate(lines)]
     sent = spark.createDataFrame(rows, RAW_LINES.replace("value string", "value binary"))
     validated = validate(sent.withColumn("value", F.col("value").cast("string")), settings, keeps_records=True)
     return sorted(validated.collect(), key=lambda row: int(row.object))

@@ -1,7 +1,9 @@
 package shopstream;
 
 import java.io.IOException;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.IntStream;
 import org.apache.flink.api.common.typeinfo.Types;
 import org.apache.flink.api.java.tuple.Tuple2;
@@ -25,14 +27,20 @@ public final class ActorActivity extends KeyedActivity {
     public static final OutputTag<Tuple2<Long, Integer>> ACTIONS =
             new OutputTag<>("actions", Types.TUPLE(Types.LONG, Types.INT));
 
-    /** Reasons why events were not judged. */
-    public static final OutputTag<String> UNJUDGED = new OutputTag<>("unjudged", Types.STRING);
+    private static final String[] OUTCOMES = {Tally.JUDGED, "no_actor", "late"};
+    private static final int JUDGED = 0;
+    private static final int NO_ACTOR = 1;
+    private static final int LATE = 2;
+
+    /** So often what was counted is told: a record for each event would cost as much as the event. */
+    private static final long TELL_MS = 1_000;
 
     private final int[] windowsS;
     private final long longestMs;
 
     private transient History entries;
     private transient History.Counts counts;
+    private transient Map<Long, long[]> outcomes; // by day since 1970: how many of each
 
     public ActorActivity(int[] windowsS) {
         this.windowsS = windowsS;
@@ -65,14 +73,36 @@ public final class ActorActivity extends KeyedActivity {
         super.open();
         entries = new History();
         counts = new History.Counts();
+        outcomes = new HashMap<>();
+        getProcessingTimeService().scheduleWithFixedDelay(time -> tell(), TELL_MS, TELL_MS);
     }
 
     @Override
     void processLate(Event event) throws IOException {
         entries.load(history(actor(event)));
-        if (!entries.holds(event)) {
-            output.collect(UNJUDGED, new StreamRecord<>(Contract.LATE));
-        }
+        count(event, entries.holds(event) ? judged(event) : LATE); // one that was judged before comes again
+    }
+
+    private static int judged(Event event) {
+        return event.actor == null ? NO_ACTOR : JUDGED;
+    }
+
+    private void count(Event event, int outcome) {
+        outcomes.computeIfAbsent(Math.floorDiv(event.at, Tally.DAY_MS), day -> new long[OUTCOMES.length])[outcome]++;
+    }
+
+    /** Emits what was counted. Between two snapshots, so that each event is counted in one of them. */
+    @Override
+    void tell() {
+        outcomes.forEach((day, numbers) -> {
+            for (int i = 0; i < numbers.length; i++) {
+                if (numbers[i] > 0) {
+                    Tuple2<String, Long> counted = Tuple2.of(Tally.ofEvents(OUTCOMES[i], day), numbers[i]);
+                    output.collect(Tally.OUTCOMES, new StreamRecord<>(counted));
+                }
+            }
+        });
+        outcomes.clear();
     }
 
     @Override
@@ -85,6 +115,7 @@ public final class ActorActivity extends KeyedActivity {
             int first = i;
             for (; i < due.size() && due.get(i).at == at; i++) {
                 added += entries.add(due.get(i)) ? 1 : 0;
+                count(due.get(i), judged(due.get(i)));
             }
             if (added > 0) {
                 emit(at, added, isKnown ? Views.subject(actor, due.subList(first, i)) : null);

@@ -7,12 +7,12 @@ import org.apache.flink.core.memory.DataInputView;
 import org.apache.flink.core.memory.DataOutputView;
 import org.apache.flink.types.CopyableValue;
 
-/** All lines of one record: the events that the rules judge, and the reasons why they leave the others out. */
+/** All lines of one record: the events that the rules judge, and why they leave the others out. */
 public final class Batch implements CopyableValue<Batch> {
 
     public List<Event> events = new ArrayList<>(1);
 
-    /** A reason for each event or line that is not judged, or not by all rules. */
+    /** For each line that is no event to judge: why, and its day, as a key of {@link Tally}. */
     public List<String> unjudged = new ArrayList<>(0);
 
     /** The latest time of the events, {@code Long.MIN_VALUE} without one. */

@@ -77,9 +77,6 @@ public final class Contract implements Serializable {
         }
     }
 
-    public static final String NO_ACTOR = "no_actor";
-    public static final String LATE = "late";
-
     private static final int MAX_ID_CHARACTERS = 128;
     // A price with more characters than this is none: its exponent could cost seconds (1e-100000000).
     private static final int MAX_PRICE_CHARACTERS = 40;
@@ -142,7 +139,7 @@ public final class Contract implements Serializable {
     private void readLine(byte[] record, int start, int length, long arrivedAt, Batch batch) {
         String line = new String(record, start, length, StandardCharsets.UTF_8);
         if (line.indexOf('\ufffd') >= 0 && !isUtf8(record, start, length)) {
-            batch.unjudged.add("not_utf8");
+            batch.unjudged.add(Tally.ofArrivals("not_utf8", arrivedAt));
             return;
         }
         if (values == null) {
@@ -151,41 +148,40 @@ public final class Contract implements Serializable {
         }
         try {
             if (!parse(line)) {
-                batch.unjudged.add("not_json");
+                batch.unjudged.add(Tally.ofArrivals("not_json", arrivedAt));
                 return;
             }
         } catch (IOException malformed) {
-            batch.unjudged.add("not_json");
+            batch.unjudged.add(Tally.ofArrivals("not_json", arrivedAt));
             return;
         }
         if (line.indexOf('\\') >= 0 && hasHalfCharacter(line)) {
-            batch.unjudged.add("not_utf8");
+            batch.unjudged.add(Tally.ofArrivals("not_utf8", arrivedAt));
             return;
         }
         String fault = firstFault();
         if (fault != null) {
-            batch.unjudged.add(fault);
+            batch.unjudged.add(Tally.ofArrivals(fault, arrivedAt));
             return;
         }
         long at = value(Field.TXN_TIMESTAMP) == null ? eventAt : pipelineAt;
         byte kind = kind(value(Field.EVENT_TYPE));
         String session = value(Field.USER_SESSION);
-        String actor = actor(session);
         String agent = value(Field.USER_AGENT);
         String crawler = agent == null ? null : crawlers.of(agent);
         if (at <= 0) {
-            batch.unjudged.add("undated");
+            batch.unjudged.add(Tally.ofArrivals("undated", arrivedAt));
         } else if (at > arrivedAt + maxAheadMs) {
-            batch.unjudged.add("ahead");
+            batch.unjudged.add(Tally.ofArrivals("ahead", arrivedAt));
         } else if (kind == 0) {
-            batch.unjudged.add("other_type");
+            batch.unjudged.add(Tally.ofEvents("other_type", Math.floorDiv(at, Tally.DAY_MS)));
         } else if (crawler != null && crawlers.isAllowed(crawler)) {
-            batch.unjudged.add("allowed_crawler");
+            batch.unjudged.add(Tally.ofEvents("allowed_crawler", Math.floorDiv(at, Tally.DAY_MS)));
         } else {
             Event event = new Event();
             event.at = at;
             event.kind = kind;
-            event.actor = actor;
+            event.actor = actor(session);
             event.product = value(Field.PRODUCT_ID);
             String address = value(Field.CLIENT_IP);
             event.address = address == null ? null : Address.of(address);
@@ -196,9 +192,6 @@ public final class Contract implements Serializable {
             String id = value(Field.EVENT_ID);
             event.key = id == null ? hash(line) : hash(id);
             batch.events.add(event);
-            if (actor == null) {
-                batch.unjudged.add(NO_ACTOR);
-            }
         }
     }
 

@@ -12,11 +12,11 @@ import org.apache.flink.api.common.eventtime.Watermark;
 import org.apache.flink.api.common.eventtime.WatermarkGenerator;
 import org.apache.flink.api.common.eventtime.WatermarkOutput;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
-import org.apache.flink.api.common.functions.AggregateFunction;
 import org.apache.flink.api.common.functions.OpenContext;
 import org.apache.flink.api.common.serialization.SerializationSchema;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.api.common.typeinfo.Types;
+import org.apache.flink.api.java.tuple.Tuple2;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.connector.file.sink.FileSink;
 import org.apache.flink.connector.file.src.FileSource;
@@ -30,9 +30,6 @@ import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.streaming.api.functions.ProcessFunction;
 import org.apache.flink.streaming.api.functions.sink.filesystem.rollingpolicies.OnCheckpointRollingPolicy;
 import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
-import org.apache.flink.streaming.api.functions.windowing.ProcessWindowFunction;
-import org.apache.flink.streaming.api.windowing.assigners.TumblingProcessingTimeWindows;
-import org.apache.flink.streaming.api.windowing.windows.TimeWindow;
 import org.apache.flink.streaming.connectors.kinesis.config.ConsumerConfigConstants;
 import org.apache.flink.table.api.Schema;
 import org.apache.flink.table.api.bridge.java.StreamTableEnvironment;
@@ -47,7 +44,7 @@ import org.apache.flink.util.Collector;
  *
  * <pre>
  * stream 1 -> events -> activity of actors, products, site -> rules (SQL) -> levels -> stream 2
- *                  \-> unjudged -> tally -> stream 2
+ *                  \-> outcomes -> tally -> stream 2
  * </pre>
  *
  * <p>Every operator with state has a uid. So a snapshot fits whichever rules there are.
@@ -66,7 +63,7 @@ public final class Detector {
     private final StreamExecutionEnvironment env;
     private final StreamTableEnvironment tables;
     private final Map<String, Map<String, String>> settings;
-    private DataStream<String> unjudged;
+    private DataStream<Tuple2<String, Long>> outcomes;
 
     /**
      * @param options Flink's options; {@code execution.target} chooses a cluster. Empty on Managed Flink.
@@ -125,7 +122,7 @@ public final class Detector {
         view("site_activity",
                 site.global().map(row -> row).returns(InternalTypeInfo.of(Views.SITE_ACTIVITY)).name("site_in_order"),
                 Views.SITE_ACTIVITY);
-        unjudged = events.getSideOutput(ActorActivity.UNJUDGED).union(actors.getSideOutput(ActorActivity.UNJUDGED));
+        outcomes = events.getSideOutput(Tally.OUTCOMES).union(actors.getSideOutput(Tally.OUTCOMES));
     }
 
     private void crowds(String name, DataStream<Event> events, CrowdActivity.Of of, int[][] windowsS) {
@@ -169,12 +166,11 @@ public final class Detector {
                 .returns(InternalTypeInfo.of(Views.FINDINGS));
     }
 
-    /** Counts unjudged events by reason, in steps of the clock: they have no usable time of their own. */
+    /** Counts what was judged and what was not, and why, in steps of the clock. */
     public void tally(long stepS) {
         write("unjudged",
-                unjudged.keyBy(reason -> reason, Types.STRING)
-                        .window(TumblingProcessingTimeWindows.of(Duration.ofSeconds(stepS)))
-                        .aggregate(new Count(), new Tally(), Types.LONG, Types.LONG, TypeInformation.of(Message.class))
+                outcomes.keyBy(counted -> counted.f0, Types.STRING)
+                        .process(new Tally(stepS * 1000), TypeInformation.of(Message.class))
                         .name("tally")
                         .uid("tally"));
     }
@@ -291,7 +287,7 @@ public final class Detector {
         @Override
         public void processElement(Batch batch, Context context, Collector<Event> out) {
             for (String reason : batch.unjudged) {
-                context.output(ActorActivity.UNJUDGED, reason);
+                context.output(Tally.OUTCOMES, Tuple2.of(reason, 1L));
             }
             for (Event event : batch.events) {
                 if (event.crawler != null) {
@@ -317,42 +313,5 @@ public final class Detector {
 
         @Override
         public void onPeriodicEmit(WatermarkOutput output) {}
-    }
-
-    private static final class Count implements AggregateFunction<String, Long, Long> {
-
-        private static final long serialVersionUID = 1;
-
-        @Override
-        public Long createAccumulator() {
-            return 0L;
-        }
-
-        @Override
-        public Long add(String reason, Long count) {
-            return count + 1;
-        }
-
-        @Override
-        public Long getResult(Long count) {
-            return count;
-        }
-
-        @Override
-        public Long merge(Long one, Long other) {
-            return one + other;
-        }
-    }
-
-    private static final class Tally extends ProcessWindowFunction<Long, Message, String, TimeWindow> {
-
-        private static final long serialVersionUID = 1;
-
-        @Override
-        public void process(String reason, Context context, Iterable<Long> counts, Collector<Message> out) {
-            for (long count : counts) {
-                out.collect(Message.tally(reason, context.window().getEnd(), count));
-            }
-        }
     }
 }

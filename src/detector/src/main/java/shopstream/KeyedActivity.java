@@ -77,6 +77,9 @@ abstract class KeyedActivity extends AbstractStreamOperator<RowData>
      */
     abstract byte[] judge(String key, byte[] history, List<Event> due, long watermark);
 
+    /** Emits what was gathered and must not wait for the end of event time, or for a snapshot, to pass. */
+    void tell() throws Exception {}
+
     /** Returns the event time from which on a history says nothing to an event. */
     abstract long overAt(byte[] history);
 
@@ -129,6 +132,10 @@ abstract class KeyedActivity extends AbstractStreamOperator<RowData>
             setCurrentKey(one.getKey());
             judge(one.getKey(), one.getValue(), watermark);
         }
+        if (mark.equals(Watermark.MAX_WATERMARK)) {
+            getTimeServiceManager().orElseThrow().advanceWatermark(mark);
+            tell(); // before the operators after this one know that nothing more comes
+        }
         super.processWatermark(mark); // timers, and then the operators after this one
         judgedUntil = watermark;
         if (flushedUntil <= watermark) {
@@ -169,6 +176,7 @@ abstract class KeyedActivity extends AbstractStreamOperator<RowData>
 
     @Override
     public final void prepareSnapshotPreBarrier(long checkpointId) throws Exception {
+        tell();
         flush();
         histories.write(judgedUntil);
     }

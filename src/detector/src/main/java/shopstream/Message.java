@@ -5,7 +5,7 @@ import java.time.ZoneOffset;
 import java.time.format.DateTimeFormatter;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.core.io.JsonStringEncoder;
 
-/** A record for stream 2: contracts/alert.json or contracts/unjudged.json. */
+/** A record for stream 2: contracts/alert.json or contracts/tally.json. */
 public final class Message {
 
     private static final DateTimeFormatter TIME =
@@ -48,11 +48,15 @@ public final class Message {
         return new Message(subject, json);
     }
 
-    static Message tally(String reason, long countedAt, long events) {
-        String json = "{\"reason\":" + quoted(reason)
+    /** @param dateOf {@code event_date} or {@code arrival_date} */
+    static Message tally(String outcome, String dateOf, String date, long countedAt, long events, long total) {
+        String json = "{\"outcome\":" + quoted(outcome)
+                + ",\"event_date\":" + (dateOf.equals("event_date") ? quoted(date) : "null")
+                + ",\"arrival_date\":" + (dateOf.equals("arrival_date") ? quoted(date) : "null")
                 + ",\"counted_at\":" + quoted(TIME.format(Instant.ofEpochMilli(countedAt)))
-                + ",\"event_count\":" + events + "}";
-        return new Message(reason, json);
+                + ",\"event_count\":" + events
+                + ",\"total_count\":" + total + "}";
+        return new Message(outcome, json);
     }
 
     private static String quoted(String text) {
