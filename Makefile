@@ -76,6 +76,8 @@ etl: install ## run the curate job over what arrived FROM..TO (default: today)
 	@$(SHOPSTREAM) etl $(WHERE) $(DAYS)
 insights: install ## answer every question of sql/insights
 	@$(SHOPSTREAM) insights $(WHERE) $(DAYS)
+incidents: .venv/installed ## list the open incidents
+	@$(SHOPSTREAM) incidents $(WHERE) $(ARGS)
 flink-ui: .venv/installed ## print the address of Flink's own page of the detector
 	@$(SHOPSTREAM) flink-ui $(WHERE)
 
@@ -139,6 +141,8 @@ bench-curate: install ## what the curate job costs, in build/bench/curate.json
 	.venv/bin/python -P bench/curate.py $(ARGS)
 bench-latency: install build ## seconds from an event to its alert, beside the tutorial's rule, in build/bench/latency.json
 	.venv/bin/python -P bench/latency.py $(ARGS)
+bench-alert: install ## what the alert function costs, beside the tutorial's, in build/bench/alert.json
+	.venv/bin/python bench/alert.py $(ARGS)
 
 ##@ Build
 install: require ## install all that is needed into this folder, pinned by lock files

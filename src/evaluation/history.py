@@ -24,7 +24,7 @@ from detector.job import Groups
 from evaluation import backtest
 from evaluation.actors import DEFAULTS, NOBODY, actor_of, buys
 from lambda_alert.alert import parse
-from lambda_alert.incidents import Incidents
+from lambda_alert.store import Store
 from simulator.options import ReplayOptions
 from simulator.sending.replay import Plan, Replay
 from simulator.sending.sinks import FileSink
@@ -187,13 +187,13 @@ def with_values(groups: Groups, text: str) -> Groups:
     return {**groups, **{name: {**groups.get(name, {}), **own} for name, own in changes.items()}}
 
 
-def store(incidents: Incidents, alerts: Iterable[dict], now: datetime) -> int:
+def store(table: Store, alerts: Iterable[dict], now: datetime) -> int:
     """Return how many of the alerts became incidents. The others are incidents already and stay as they are.
 
     Raise MalformedAlert, before anything is stored, if an alert breaks contracts/alert.json.
     """
     parsed = [parse(json.dumps(alert).encode()) for alert in alerts]
-    return sum(incidents.record_reprocessed(alert, now) for alert in parsed)
+    return sum(table.record_reprocessed(alert, now) for alert in parsed)
 
 
 def flagged(alerts: Iterable[dict], records: Path, groups: Groups = DEFAULTS) -> list[dict[str, Any]]:

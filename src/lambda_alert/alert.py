@@ -12,7 +12,7 @@ MIN_BIGINT, MAX_BIGINT = -(2**63), 2**63 - 1
 _RULE = re.compile("[a-z][a-z0-9_]{0,49}")
 # Characters as Python counts them: code points. Control characters are those of the event contract. A lone surrogate,
 # which JSON can write, has no form in UTF-8: each call of AWS with it would fail.
-_SUBJECT = re.compile("site|(?:user|session|product|ip)#[^\x00-\x1f\x7f\ud800-\udfff]{1,128}")
+SUBJECT = re.compile("site|(?:user|session|product|ip)#[^\x00-\x1f\x7f\ud800-\udfff]{1,128}")
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 _EXPECTED: dict[Any, str] = {str: "a string", str | None: "a string", int: "a whole number"}
 
@@ -45,7 +45,7 @@ class Alert:
         for name, rule in (("rule", self.rule), ("explained_by", self.explained_by)):
             if rule is not None and not _RULE.fullmatch(rule):
                 raise MalformedAlert(f"{name} is {shown(rule)}, expected {_RULE.pattern}")
-        if not _SUBJECT.fullmatch(self.subject):
+        if not SUBJECT.fullmatch(self.subject):
             raise MalformedAlert(
                 f"subject is {shown(self.subject)}, expected user#<id>, session#<id>, product#<id>, ip#<address> "
                 "or site (an id: 1 to 128 characters, no control characters)"

@@ -68,6 +68,16 @@ variable "incident_topic_name" {
   type        = string
 }
 
+variable "incident_quiet_s" {
+  description = "Seconds: alerts of a rule whose windows lie within them are one incident, and it is over when none came for so long."
+  type        = number
+}
+
+variable "incident_retention_days" {
+  description = "Days for which alerts and incidents are kept after the last alert."
+  type        = number
+}
+
 variable "metric_namespace" {
   description = "Namespace of the metrics."
   type        = string
