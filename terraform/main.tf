@@ -113,6 +113,8 @@ module "alerting" {
   metric_name             = var.names.metric
   unjudged_metric_name    = var.names.unjudged_metric
   alert_emails            = var.alert_emails
+  enable_alarms           = var.enable_alarms
+  ops_emails              = var.ops_emails
   point_in_time_recovery  = var.point_in_time_recovery
   deletion_protection     = var.deletion_protection
   log_retention_days      = var.log_retention_days

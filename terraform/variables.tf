@@ -171,6 +171,18 @@ variable "alert_emails" {
   default     = []
 }
 
+variable "enable_alarms" {
+  description = "Whether CloudWatch watches the alert function: errors, throttles, lag, failure queue, notices that can't be sent. Six alarms and a key cost about $1.60 a month."
+  type        = bool
+  default     = true
+}
+
+variable "ops_emails" {
+  description = "Addresses that get a mail for each alarm about the alert function. AWS first asks each address for confirmation."
+  type        = set(string)
+  default     = []
+}
+
 variable "alert_batch_size" {
   description = "Most alerts per call of the alert function, 1 to 10000."
   type        = number

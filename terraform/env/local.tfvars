@@ -34,3 +34,6 @@ detection = {
 
 # The end of an incident should be seen within minutes.
 incident_quiet_s = 60
+
+# The emulator has no metrics of Lambda and SQS, and ignores an alarm's dimensions.
+enable_alarms = false

@@ -30,6 +30,8 @@ variables {
   metric_name             = "metric"
   unjudged_metric_name    = "unjudged"
   alert_emails            = ["ann@example.org", "bob@example.org"]
+  enable_alarms           = true
+  ops_emails              = ["eve@example.org"]
   point_in_time_recovery  = true
   deletion_protection     = false
   log_retention_days      = 14
@@ -109,6 +111,23 @@ run "alerting" {
   }
 
   assert {
+    condition = (
+      toset(keys(aws_cloudwatch_metric_alarm.alert)) == toset(["errors", "throttles", "iterator-age", "failure-queue", "oldest-due", "no-sweep"])
+      && [for mail in aws_sns_topic_subscription.ops : mail.endpoint] == ["eve@example.org"]
+      && aws_cloudwatch_metric_alarm.alert["no-sweep"].treat_missing_data == "breaching"
+    )
+    error_message = "Alarms."
+  }
+
+  assert {
+    condition = [
+      for statement in jsondecode(data.aws_iam_policy_document.ops_key.json).Statement : statement.Principal
+      if statement.Sid == "EncryptAlarms"
+    ] == [{ Service = "cloudwatch.amazonaws.com" }]
+    error_message = "CloudWatch must be able to publish to the topic of alarms."
+  }
+
+  assert {
     condition     = aws_sqs_queue.failures.sqs_managed_sse_enabled && aws_sns_topic.incidents.kms_master_key_id == "alias/aws/sns"
     error_message = "Queue and topic must be encrypted."
   }
@@ -160,5 +179,22 @@ run "alerting" {
       Sid       = "AssumeAsAlertFunction"
     }])
     error_message = "Trust of the alert function: ${module.role.trust}"
+  }
+}
+
+run "alarms_can_be_left_out" {
+  command = plan
+
+  module {
+    source = "./modules/alerting"
+  }
+
+  variables {
+    enable_alarms = false
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.alert == {} && length(aws_sns_topic.ops) == 0 && length(aws_kms_key.ops) == 0
+    error_message = "Without alarms there is neither a topic nor a key for them."
   }
 }

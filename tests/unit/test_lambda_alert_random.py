@@ -149,7 +149,7 @@ def test_whatever_breaks_each_alert_counts_once_and_the_end_is_told(monkeypatch:
     run_state_machine_as_test(
         Deliveries,
         settings=settings(
-            max_examples=15,
+            max_examples=8,
             stateful_step_count=8,
             deadline=None,
             derandomize=True,

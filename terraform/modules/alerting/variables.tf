@@ -98,6 +98,16 @@ variable "alert_emails" {
   type        = set(string)
 }
 
+variable "enable_alarms" {
+  description = "Whether there are alarms about the function, with a topic of their own."
+  type        = bool
+}
+
+variable "ops_emails" {
+  description = "Addresses that get each alarm."
+  type        = set(string)
+}
+
 variable "point_in_time_recovery" {
   description = "Whether the table of incidents can be restored to any second of the last 35 days."
   type        = bool
