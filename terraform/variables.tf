@@ -184,9 +184,9 @@ variable "ops_emails" {
 }
 
 variable "alert_batch_size" {
-  description = "Most alerts per call of the alert function, 1 to 10000."
+  description = "Most alerts per call of the alert function, 1 to 10000. It stores 90 in one transaction (MAX_ALERTS in src/lambda_alert/store.py)."
   type        = number
-  default     = 100
+  default     = 90
 }
 
 variable "alert_batch_window_s" {

@@ -5,7 +5,8 @@ tells first claims the incident, then publishes once, then marks the incident as
 the one case in which a notice comes twice; both copies have the same `notice_id`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -75,18 +76,27 @@ class Teller:
     def sweep(self, policy: Policy, remaining_ms: Callable[[], int]) -> dict[str, Any]:
         """End the incidents that are quiet, and tell what is due. Return counts, and the age of what is due."""
         now = self._now()
-        found = [self._moved_on(one, now, remaining_ms) for one in self._store.open_incidents()]
+        found = []
+        for one in self._store.open_incidents():
+            with self._failures(one):
+                one = self._moved_on(one, now, remaining_ms)
+            found.append(one)
         open_rules = {one.rule for one in found}
         told, muted, left = [], 0, []
         for one in found:
             if one.due <= one.told:
                 continue
-            if reason := one.muted_by(policy, open_rules, now):
-                muted += 1
+            reason = one.muted_by(policy, open_rules, now)
+            is_done = False
+            with self._failures(one):
+                if reason is None:
+                    is_done = self.tell(one, remaining_ms)
                 # What a surge explains stays while the surge does, so that its last notice names it too.
-                if one.closed_at and (reason != "explained" or one.explained_by not in open_rules):
+                elif one.closed_at and (reason != "explained" or one.explained_by not in open_rules):
                     self._store.drop(one, now)
-            elif self.tell(one, remaining_ms):
+            if reason:
+                muted += 1
+            elif is_done:
                 told.append(one)
             else:
                 left.append(one)
@@ -97,6 +107,14 @@ class Teller:
             "muted": muted,
             "oldest_due_s": max(ages, default=0),
         }
+
+    @contextmanager
+    def _failures(self, one: Incident) -> Iterator[None]:
+        """Log what goes wrong with an incident. It must not keep the others from being told; the next sweep comes."""
+        try:
+            yield
+        except Exception as error:
+            self._log("ERROR", "left to the next sweep", incident_id=one.incident_id, error=repr(error))
 
     def _moved_on(self, one: Incident, now: datetime, remaining_ms: Callable[[], int]) -> Incident:
         """Return the incident, ended if it is quiet, or with a notice due if it has gone on for long."""

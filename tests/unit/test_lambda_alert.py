@@ -362,6 +362,17 @@ def test_notice_that_the_topic_refuses_is_sent_by_the_next_sweep(cloud: Cloud):
     assert cloud.kinds() == ["opened"]
 
 
+def test_an_incident_that_fails_keeps_no_other_from_being_told(cloud: Cloud):
+    assert cloud.respond(records(alert(1), alert(1, rule="scraper")), remaining_ms=lambda: TELL_MS - 1) == []
+
+    def of_burst(call: dict) -> bool:
+        return "incident#burst" in call["Key"]["ddb_partition_key"]["S"]
+
+    broken = Breaking(cloud.clients["dynamodb"], "update_item", LATE, after=False, breaks=of_burst)
+    assert cloud.sweep(1, dynamodb=broken)["told"] == ["scraper"]
+    assert cloud.sweep(1)["told"] == ["burst"]
+
+
 def test_short_of_time_to_publish_the_sweep_tells(cloud: Cloud):
     assert cloud.respond(records(alert(1)), remaining_ms=lambda: TELL_MS - 1) == []
     assert cloud.messages() == []
