@@ -45,7 +45,7 @@ ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "build" / "bench" / "alert.json"
 # The last commit whose function told each alert by itself.
 BEFORE = "bd8df8b"
-ALERTS, USERS, LONE, BATCH = 10_000, 2_000, 200, 90
+LEVELS, BATCH = 5, 90
 PROGRAMS = ("tutorial", "before", "ours")
 KINDS = ("new", "rising", "botnet", "known", "lone")
 
@@ -74,18 +74,18 @@ def alert(subject: str, ends_at: datetime, count: int, rule: str = "burst", thre
     }
 
 
-def traffic(kind: str) -> list[dict]:
-    """Return the alerts of a kind, in the order of their windows."""
+def traffic(kind: str, count: int) -> list[dict]:
+    """Return so many alerts of a kind, in the order of their windows. The botnet has three more, `lone` a 50th."""
     chance = random.Random(15)
     if kind in ("new", "known", "lone"):
-        number, pause_s = (LONE, 600) if kind == "lone" else (ALERTS, 3600 / ALERTS)
+        number, pause_s = (count // 50, 600) if kind == "lone" else (count, 3600 / count)
         times = [EVENTS_FROM + timedelta(seconds=pause_s * i) for i in range(number)]
         return [alert(f"user#{541_000_000 + i}", at, chance.randint(6, 11)) for i, at in enumerate(times)]
     seconds = 40 if kind == "botnet" else 3600
     found = []
-    for user in range(USERS):
+    for user in range(count // LEVELS):
         begins = chance.uniform(0, seconds * 0.9)
-        for step in range(5):
+        for step in range(LEVELS):
             at = EVENTS_FROM + timedelta(seconds=begins + seconds * 0.02 * step)
             found.append(alert(f"user#{541_000_000 + user}", at, 6 * 2**step))
     if kind == "botnet":
@@ -146,7 +146,7 @@ class Meter:
         self.wait_ms = self.answers_s = 0.0
 
 
-def measure(program: str, kind: str) -> dict[str, Any]:
+def measure(program: str, kind: str, count: int) -> dict[str, Any]:
     """Return what the program costs for this traffic."""
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_KINESIS", "AWS_PROFILE"):
         os.environ.pop(name, None)
@@ -154,7 +154,7 @@ def measure(program: str, kind: str) -> dict[str, Any]:
     os.environ["AWS_DEFAULT_REGION"] = "us-east-1"
     meter, clock = Meter(stand_in.Table(("ddb_partition_key", "ddb_sort_key"), ("open", "opened_at"))), Clock()
     handle, sweep = (tutorial if program == "tutorial" else ours)(meter, clock)
-    alerts = traffic(kind)
+    alerts = traffic(kind, count)
     warm = [alert(f"user#{i}", EVENTS_FROM - timedelta(days=1), 6, "warm") for i in range(BATCH)]
     run(warm, handle, sweep, clock, until_over=True)
     if kind == "known":
@@ -277,12 +277,13 @@ def main() -> None:
     """Measure every program with every kind of traffic."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", default=BEFORE, metavar="COMMIT", help=f"default: {BEFORE}")
+    parser.add_argument("--alerts", type=int, default=10_000, metavar="N", help="default: 10,000")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=PROGRAMS)
     parser.add_argument("--one", nargs=2, metavar=("PROGRAM", "KIND"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        print(json.dumps(measure(*arguments.one)))
+        print(json.dumps(measure(*arguments.one, arguments.alerts)))
         return
     from tabulate import tabulate
 
@@ -291,7 +292,7 @@ def main() -> None:
         code = {"before": code_of(arguments.before, Path(folder))}
         for kind in arguments.kinds:
             for program in arguments.programs:
-                command = [sys.executable, __file__, "--one", program, kind]
+                command = [sys.executable, __file__, "--one", program, kind, "--alerts", str(arguments.alerts)]
                 environment = {**os.environ, "PYTHONPATH": str(code.get(program, ROOT / "src"))}
                 out = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
                 results.append(json.loads(out))

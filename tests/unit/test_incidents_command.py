@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import boto3
 import pytest
 from lambda_alert_cloud import TABLE, Cloud, alert, opened_cloud, records, set_variables
 
 from lambda_alert.alert import iso
 from lambda_alert.store import PAUSE_S
+from local_cloud.pollers.shards import read_all
 from shopstream.app import run
 from shopstream.commands import incidents
 
@@ -110,3 +112,41 @@ def test_allowed_subject_makes_no_incident(cloud: Cloud, capsys: pytest.CaptureF
 def test_bad_input_is_named(cloud: Cloud, capsys: pytest.CaptureFixture, arguments: list[str], error: str):
     assert run(arguments) == 2
     assert capsys.readouterr().err.startswith(f"error: {error}")
+
+
+def test_redrive_puts_records_back_and_keeps_dead_letters(
+    cloud: Cloud, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    kinesis, sqs, url = boto3.client("kinesis"), cloud.clients["sqs"], cloud.values.failure_queue_url
+    kinesis.create_stream(StreamName="two", ShardCount=1)
+    sent = [kinesis.put_record(StreamName="two", PartitionKey=name, Data=name.encode()) for name in "abc"]
+    lost = {
+        "requestContext": {"condition": "RecordAgeExceeded"},
+        "KinesisBatchInfo": {
+            "shardId": sent[0]["ShardId"],
+            "startSequenceNumber": sent[0]["SequenceNumber"],
+            "endSequenceNumber": sent[1]["SequenceNumber"],
+            "approximateArrivalOfFirstRecord": iso(datetime.now(UTC) - timedelta(seconds=60)),
+            "batchSize": 2,
+        },
+    }
+    sqs.send_message(QueueUrl=url, MessageBody=json.dumps(lost))
+    sqs.send_message(QueueUrl=url, MessageBody=json.dumps({"reason": "not JSON", "payload": "{"}))
+
+    class Environment:
+        outputs = {"failure_queue_url": url, "alert_stream_name": "two"}  # noqa: RUF012
+
+        def client(self, service: str) -> Any:
+            return kinesis if service == "kinesis" else cloud.clients[service]
+
+    monkeypatch.setattr(incidents, "open_environment", lambda name, home: Environment())
+    assert sorted(listed(capsys, "redrive"), key=lambda row: row["what"]) == [
+        {"what": "dead letter", "why": "not JSON", "records": 1, "redriven": 0},
+        {"what": "records", "why": "RecordAgeExceeded", "records": 2, "redriven": 2},
+    ]
+    assert [(one["PartitionKey"], one["Data"]) for one in read_all(kinesis, "two")] == [
+        (name, name.encode()) for name in "abcab"
+    ]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "0"})
+    count = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert int(count["ApproximateNumberOfMessages"]) + int(count["ApproximateNumberOfMessagesNotVisible"]) == 1

@@ -158,6 +158,30 @@ def observe(
         _decide(dynamodb, table, f"mode#{rule}", values, as_json)
 
 
+@app.command(rich_help_panel=PANEL)
+def redrive(env: Env = "dev", home: Home = DEFAULT_HOME, as_json: AsJson = False) -> None:
+    """Put the records back into stream 2 that the failure queue names by position, and say what else is in the queue.
+
+    Records that are neither alert nor tally stay in the queue: they would come back.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from lambda_alert.dead_letters import redriven
+
+    environment = open_environment(env, home)
+    outputs = environment.outputs
+    try:
+        rows = redriven(
+            environment.client("sqs"),
+            environment.client("kinesis"),
+            outputs["failure_queue_url"],
+            outputs["alert_stream_name"],
+        )
+    except (BotoCoreError, ClientError) as error:
+        raise Failure(error) from None
+    _print(rows, as_json, "the failure queue is empty")
+
+
 @contextmanager
 def _table(env: str, home: Any) -> Iterator[tuple[Any, str, Any]]:
     """Yield a client of DynamoDB, the table's name, and the store. AWS's errors become Failure."""
