@@ -1,7 +1,7 @@
 """Find who the rules would have flagged in the past: in a data file, or in what arrived in the raw bucket.
 
-The rules are those of this repository. Nobody is notified. What is found is a list of alerts; `store` makes incidents
-of them, marked as reprocessed.
+The rules are those of this repository. Nobody is notified. What is found is a list of alerts; `store` stores
+them, marked as reprocessed.
 """
 
 import gzip
@@ -188,7 +188,7 @@ def with_values(groups: Groups, text: str) -> Groups:
 
 
 def store(table: Store, alerts: Iterable[dict], now: datetime) -> int:
-    """Return how many of the alerts became incidents. The others are incidents already and stay as they are.
+    """Return how many of the alerts were stored. The others are there already and stay as they are.
 
     Raise MalformedAlert, before anything is stored, if an alert breaks contracts/alert.json.
     """

@@ -49,8 +49,9 @@ RUN_GROUPS = {
         "found_bursts": "Bots found",
         "falsely_flagged_users": "Shoppers flagged",
         "alert_records": "Alerts",
-        "alerts": "Alerts",
-        "notifications": "Notices",
+        "stored_alerts": "Alerts stored",
+        "incidents": "Incidents",
+        "told_incidents": "Incidents told",
     },
 }
 
