@@ -86,6 +86,8 @@ insights: install ## answer every question of sql/insights
 	@$(SHOPSTREAM) insights $(WHERE) $(DAYS)
 reconcile: install ## compare what arrived with what the detector judged, by event date FROM..TO (default: all)
 	@$(SHOPSTREAM) reconcile $(WHERE) $(DAYS) $(ARGS)
+incidents: .venv/installed ## list the open incidents
+	@$(SHOPSTREAM) incidents $(WHERE) $(ARGS)
 flink-ui: .venv/installed ## print the address of Flink's own page of the detector
 	@$(SHOPSTREAM) flink-ui $(WHERE)
 
@@ -151,6 +153,8 @@ bench-curate: install ## what the curate job costs, in build/bench/curate.json
 	.venv/bin/python -P bench/curate.py $(ARGS)
 bench-latency: install build ## seconds from an event to its alert, beside the tutorial's rule, in build/bench/latency.json
 	.venv/bin/python -P bench/latency.py $(ARGS)
+bench-alert: install ## what the alert function costs, beside the tutorial's, in build/bench/alert.json
+	.venv/bin/python bench/alert.py $(ARGS)
 
 ##@ Build
 install: require ## install all that is needed into this folder, pinned by lock files

@@ -98,25 +98,29 @@ module "alerting" {
   partition  = local.partition
   region     = var.region
 
-  function_name          = local.names.alert_function
-  package                = local.packages.alert
-  alert_stream_arn       = module.ingest.stream_arns.alert
-  batch_size             = var.alert_batch_size
-  batch_window_s         = var.alert_batch_window_s
-  maximum_retry_attempts = var.alert_maximum_retry_attempts
-  maximum_record_age_s   = var.alert_maximum_record_age_s
-  parallelization_factor = var.alert_parallelization_factor
-  failure_queue_name     = local.names.failure_queue
-  incident_table_name    = local.names.incident_table
-  totals_table_name      = local.names.totals_table
-  incident_topic_name    = local.names.incident_topic
-  metric_namespace       = local.names.metric_namespace
-  metric_name            = var.names.metric
-  unjudged_metric_name   = var.names.unjudged_metric
-  alert_emails           = var.alert_emails
-  point_in_time_recovery = var.point_in_time_recovery
-  deletion_protection    = var.deletion_protection
-  log_retention_days     = var.log_retention_days
+  function_name           = local.names.alert_function
+  package                 = local.packages.alert
+  alert_stream_arn        = module.ingest.stream_arns.alert
+  batch_size              = var.alert_batch_size
+  batch_window_s          = var.alert_batch_window_s
+  maximum_retry_attempts  = var.alert_maximum_retry_attempts
+  maximum_record_age_s    = var.alert_maximum_record_age_s
+  parallelization_factor  = var.alert_parallelization_factor
+  failure_queue_name      = local.names.failure_queue
+  incident_table_name     = local.names.incident_table
+  totals_table_name       = local.names.totals_table
+  incident_topic_name     = local.names.incident_topic
+  incident_quiet_s        = var.incident_quiet_s
+  incident_retention_days = var.incident_retention_days
+  metric_namespace        = local.names.metric_namespace
+  metric_name             = var.names.metric
+  unjudged_metric_name    = var.names.unjudged_metric
+  alert_emails            = var.alert_emails
+  enable_alarms           = var.enable_alarms
+  ops_emails              = var.ops_emails
+  point_in_time_recovery  = var.point_in_time_recovery
+  deletion_protection     = var.deletion_protection
+  log_retention_days      = var.log_retention_days
 }
 
 # Cold path: raw objects become curated Iceberg tables; bad records go to quarantine.

@@ -178,10 +178,22 @@ variable "alert_emails" {
   default     = []
 }
 
+variable "enable_alarms" {
+  description = "Whether CloudWatch watches the alert function: errors, throttles, lag, failure queue, notices that can't be sent. Six alarms and a key cost about $1.60 a month."
+  type        = bool
+  default     = true
+}
+
+variable "ops_emails" {
+  description = "Addresses that get a mail for each alarm about the alert function. AWS first asks each address for confirmation."
+  type        = set(string)
+  default     = []
+}
+
 variable "alert_batch_size" {
-  description = "Most alerts per call of the alert function, 1 to 10000."
+  description = "Most alerts per call of the alert function, 1 to 10000. It stores 90 in one transaction (MAX_ALERTS in src/lambda_alert/store.py)."
   type        = number
-  default     = 100
+  default     = 90
 }
 
 variable "alert_batch_window_s" {
@@ -191,9 +203,9 @@ variable "alert_batch_window_s" {
 }
 
 variable "alert_maximum_retry_attempts" {
-  description = "Retries of a failing batch, 0 to 10000, or -1 for no limit. After them, the failure queue gets its position in the stream."
+  description = "Retries of a failing batch, 0 to 10000, or -1 for no limit but the alert's age. After them, the failure queue gets its position in the stream. With a limit, an outage of minutes uses them up."
   type        = number
-  default     = 5
+  default     = -1
 }
 
 variable "alert_maximum_record_age_s" {
@@ -206,6 +218,18 @@ variable "alert_parallelization_factor" {
   description = "Concurrent calls of the alert function per shard, 1 to 10. The alerts of one subject stay in order."
   type        = number
   default     = 1
+}
+
+variable "incident_quiet_s" {
+  description = "Seconds, 1 or more: alerts of a rule whose windows lie within them are one incident, and it is over when none came for so long."
+  type        = number
+  default     = 300
+}
+
+variable "incident_retention_days" {
+  description = "Days, 1 or more, for which alerts and incidents are kept after the last alert."
+  type        = number
+  default     = 365
 }
 
 variable "point_in_time_recovery" {

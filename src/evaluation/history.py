@@ -1,7 +1,7 @@
 """Find who the rules would have flagged in the past: in a data file, or in what arrived in the raw bucket.
 
-The rules are those of this repository. Nobody is notified. What is found is a list of alerts; `store` makes incidents
-of them, marked as reprocessed.
+The rules are those of this repository. Nobody is notified. What is found is a list of alerts; `store` stores
+them, marked as reprocessed.
 """
 
 import gzip
@@ -24,7 +24,7 @@ from detector.job import Groups
 from evaluation import backtest
 from evaluation.actors import DEFAULTS, NOBODY, actor_of, buys
 from lambda_alert.alert import parse
-from lambda_alert.incidents import Incidents
+from lambda_alert.store import Store
 from simulator.options import ReplayOptions
 from simulator.sending.replay import Plan, Replay
 from simulator.sending.sinks import FileSink
@@ -189,13 +189,13 @@ def with_values(groups: Groups, text: str) -> Groups:
     return {**groups, **{name: {**groups.get(name, {}), **own} for name, own in changes.items()}}
 
 
-def store(incidents: Incidents, alerts: Iterable[dict], now: datetime) -> int:
-    """Return how many of the alerts became incidents. The others are incidents already and stay as they are.
+def store(table: Store, alerts: Iterable[dict], now: datetime) -> int:
+    """Return how many of the alerts were stored. The others are there already and stay as they are.
 
     Raise MalformedAlert, before anything is stored, if an alert breaks contracts/alert.json.
     """
     parsed = [parse(json.dumps(alert).encode()) for alert in alerts]
-    return sum(incidents.record_reprocessed(alert, now) for alert in parsed)
+    return sum(table.record_reprocessed(alert, now) for alert in parsed)
 
 
 def flagged(alerts: Iterable[dict], records: Path, groups: Groups = DEFAULTS) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page for the shop's owner: a chart per question, incidents, the run's counts."""
+"""The report: one self-contained HTML page for the shop's owner: a chart per question, alerts, the run's counts."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from insights.tables import cell
 TABLE_ROWS = 500
 FIRST_ROWS = 5
 
-INCIDENT_COLUMNS = {
+ALERT_COLUMNS = {
     "subject": "Who or what",
     "rule": "Rule",
     "level": "Level",
@@ -29,9 +29,9 @@ INCIDENT_COLUMNS = {
     "explained_by": "May be explained by",
     "declared_crawler": "Declares to be",
     "detected_at": "Detected (UTC)",
-    "notified_at": "Notified (UTC)",
+    "incident_id": "Incident",
 }
-INCIDENT_NUMBERS = ("level", "num_actions_per_watermark", "threshold")
+ALERT_NUMBERS = ("level", "num_actions_per_watermark", "threshold")
 RUN_GROUPS = {
     "From the shop to the lake": {
         "input_rows": "Rows read",
@@ -50,8 +50,9 @@ RUN_GROUPS = {
         "found_bursts": "Bots found",
         "falsely_flagged_users": "Shoppers flagged",
         "alert_records": "Alerts",
+        "stored_alerts": "Alerts stored",
         "incidents": "Incidents",
-        "notifications": "Notices",
+        "told_incidents": "Incidents told",
     },
 }
 
@@ -65,12 +66,12 @@ class Column(NamedTuple):
 
 def render(
     answers: Sequence[Answer],
-    incidents: Sequence[Mapping[str, Any]] | None = None,
+    alerts: Sequence[Mapping[str, Any]] | None = None,
     summary: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the page as HTML text. It loads nothing, works offline, and leaves out what is None.
 
-    `incidents`: one mapping per incident, with the keys of INCIDENT_COLUMNS. `summary`: the run's counts by name, and
+    `alerts`: one mapping per alert, with the keys of ALERT_COLUMNS. `summary`: the run's counts by name, and
     `seconds` by step. All text is escaped: brands, categories and rules come from outside.
     """
     answers = sorted(answers, key=lambda answer: reading_order(answer.question))
@@ -85,7 +86,7 @@ def render(
         highlights=_highlights(summary or {}),
         sections=[_section(answer, drawings[answer.question.name]) for answer in answers],
         first_rows=FIRST_ROWS,
-        incidents=None if incidents is None else _incidents(incidents),
+        alerts=None if alerts is None else _alerts(alerts),
         run=_run(summary or {}),
         footer="Made by Shopstream from the SQL in sql/insights. This page loads nothing from the network.",
         charts=_script_json(charts),
@@ -138,16 +139,16 @@ def _highlights(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return tiles
 
 
-def _incidents(incidents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    ordered = sorted(incidents, key=lambda incident: (str(incident.get("window_end_at")), str(incident.get("subject"))))
+def _alerts(alerts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    ordered = sorted(alerts, key=lambda alert: (str(alert.get("window_end_at")), str(alert.get("subject"))))
     return {
-        "caption": f"{count(len(ordered), 'incident')}, in the order in which they happened",
-        "columns": [Column(label, name in INCIDENT_NUMBERS) for name, label in INCIDENT_COLUMNS.items()],
-        "rows": [[_incident_text(name, incident.get(name)) for name in INCIDENT_COLUMNS] for incident in ordered],
+        "caption": f"{count(len(ordered), 'alert')}, in the order in which they happened",
+        "columns": [Column(label, name in ALERT_NUMBERS) for name, label in ALERT_COLUMNS.items()],
+        "rows": [[_alert_text(name, alert.get(name)) for name in ALERT_COLUMNS] for alert in ordered],
     }
 
 
-def _incident_text(name: str, value: Any) -> str:
+def _alert_text(name: str, value: Any) -> str:
     if name.endswith("_at") and value is not None:
         return str(value).replace("T", " ").removesuffix("Z").removesuffix("+00:00").removesuffix(".000")
     return str(value).replace("#", " ") if name == "subject" else plain(value)

@@ -12,7 +12,7 @@ MIN_BIGINT, MAX_BIGINT = -(2**63), 2**63 - 1
 _RULE = re.compile("[a-z][a-z0-9_]{0,49}")
 # Characters as Python counts them: code points. Control characters are those of the event contract. A lone surrogate,
 # which JSON can write, has no form in UTF-8: each call of AWS with it would fail.
-_SUBJECT = re.compile("site|(?:user|session|product|ip)#[^\x00-\x1f\x7f\ud800-\udfff]{1,128}")
+SUBJECT = re.compile("site|(?:user|session|product|ip)#[^\x00-\x1f\x7f\ud800-\udfff]{1,128}")
 _CRAWLER = re.compile("[ -~]{1,50}")
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 _EXPECTED: dict[Any, str] = {str: "a string", str | None: "a string", int: "a whole number"}
@@ -49,7 +49,7 @@ class Alert:
                 raise MalformedAlert(f"{name} is {shown(rule)}, expected {_RULE.pattern}")
         if self.declared_crawler is not None and not _CRAWLER.fullmatch(self.declared_crawler):
             raise MalformedAlert(f"declared_crawler is {shown(self.declared_crawler)}, expected {_CRAWLER.pattern}")
-        if not _SUBJECT.fullmatch(self.subject):
+        if not SUBJECT.fullmatch(self.subject):
             raise MalformedAlert(
                 f"subject is {shown(self.subject)}, expected user#<id>, session#<id>, product#<id>, ip#<address> "
                 "or site (an id: 1 to 128 characters, no control characters)"

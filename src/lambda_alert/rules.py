@@ -16,12 +16,15 @@ class Rule:
     title: str
     severity: str  # low, medium, high or critical
     response: tuple[str, ...]  # what to do, step by step
+    question: str = ""
+    subject: str = ""  # what it is about: actor, address, product or site
 
 
 def parse(text: str) -> dict[str, Rule]:
     """Return the rules of a `rules.json` by name."""
     return {
-        name: Rule(rule["title"], rule["severity"], tuple(rule["response"])) for name, rule in json.loads(text).items()
+        name: Rule(rule["title"], rule["severity"], tuple(rule["response"]), rule["question"], rule["subject"])
+        for name, rule in json.loads(text).items()
     }
 
 

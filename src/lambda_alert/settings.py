@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 DEFAULT_RETENTION_DAYS = 365
+DEFAULT_QUIET_S = 300
 
 
 @dataclass(frozen=True)
@@ -18,15 +20,19 @@ class Settings:
     topic_arn: str
     failure_queue_url: str
     incident_retention_days: int = DEFAULT_RETENTION_DAYS
+    incident_quiet_s: int = DEFAULT_QUIET_S
 
 
 def read(environment: Mapping[str, str]) -> Settings:
     """Return the settings. Raise ValueError that names the variables that are missing or wrong."""
-    names = [name for name in Settings.__dataclass_fields__ if name != "incident_retention_days"]
+    numbers = {name: field.default for name, field in Settings.__dataclass_fields__.items() if field.type is int}
+    names = [name for name in Settings.__dataclass_fields__ if name not in numbers]
     missing = [name for name in names if not environment.get(name)]
     if missing:
         raise ValueError(f"environment without {', '.join(missing)}: set them in the function's configuration")
-    days = environment.get("incident_retention_days") or str(DEFAULT_RETENTION_DAYS)
-    if not (days.isascii() and days.isdigit() and int(days) > 0):
-        raise ValueError(f"environment variable incident_retention_days is {days!r}, expected a whole number from 1 up")
-    return Settings(**{name: environment[name] for name in names}, incident_retention_days=int(days))
+    texts = {name: environment.get(name) or str(default) for name, default in numbers.items()}
+    for name, text in texts.items():
+        if not (text.isascii() and text.isdigit() and int(text) > 0):
+            raise ValueError(f"environment variable {name} is {text!r}, expected a whole number from 1 up")
+    values: dict[str, Any] = {name: environment[name] for name in names}
+    return Settings(**values | {name: int(text) for name, text in texts.items()})

@@ -99,8 +99,19 @@ def wait_until_handled(stack: Stack, timeout_s: float = 120) -> None:
     wait_for(handled, f"the alert function, see {stack.log('event_source_mapping')}", timeout_s)
 
 
-def incidents(dynamodb: Client, table: str) -> list[dict[str, str]]:
-    """Return all incidents of the table. Their values are text."""
+def stored_alerts(dynamodb: Client, table: str) -> list[dict[str, str]]:
+    """Return all alerts of the incident table. Their values are text."""
+    return [one for one in _items(dynamodb, table) if "subject" in one]
+
+
+def incidents(dynamodb: Client, table: str) -> dict[str, dict[str, str]]:
+    """Return all incidents of the table by id. Their values are text, except lists."""
+    prefix = "incident#"
+    found = [one for one in _items(dynamodb, table) if one["ddb_partition_key"].startswith(prefix)]
+    return {one["ddb_partition_key"].removeprefix(prefix): one for one in found}
+
+
+def _items(dynamodb: Client, table: str) -> list[dict[str, Any]]:
     pages = dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
     items = [item for page in pages for item in page["Items"]]
     return [{name: next(iter(value.values())) for name, value in item.items()} for item in items]

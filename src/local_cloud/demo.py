@@ -63,7 +63,7 @@ class Demo:
         for name in ("summary.json", "malformed.jsonl", "labels.json", "ledger.txt"):
             (self.directory / name).unlink(missing_ok=True)
         try:
-            answers, incidents = self.steps(stack)
+            answers, alerts = self.steps(stack)
         finally:
             steps.progress("stopping the local cloud")
             stack.stop()
@@ -71,8 +71,8 @@ class Demo:
         self.summary["seconds"] = {step: round(value, 1) for step, value in self.seconds.items()}
         (self.directory / "summary.json").write_text(json.dumps(self.summary, indent=2) + "\n")
         self.report.parent.mkdir(parents=True, exist_ok=True)
-        self.report.write_text(render(answers, incidents, self.summary), encoding="utf-8")
-        return self.text(answers, incidents)
+        self.report.write_text(render(answers, alerts, self.summary), encoding="utf-8")
+        return self.text(answers, alerts)
 
     def check(self) -> None:
         """Read the first rows as the replay will. Raise RuntimeError or SourceError if that would stop it."""
@@ -101,7 +101,7 @@ class Demo:
         return faults(self.summary, self.bursts)
 
     def steps(self, stack: Stack) -> tuple[list[Answer], list[dict]]:
-        """Run all steps and return the answers and the incidents. Fill the summary in the order of the flow."""
+        """Run all steps and return the answers and the stored alerts. Fill the summary in the order of the flow."""
         first_day = datetime.now(UTC).date()
         with self.timed("up"):
             outputs = steps.start(stack)
@@ -119,7 +119,8 @@ class Demo:
             alerts = len(counts.alerts(kinesis, outputs["alert_stream_name"]))
             unjudged = counts.unjudged(kinesis, outputs["alert_stream_name"])
             counts.wait_until_handled(stack)
-            incidents = counts.incidents(stack.client("dynamodb"), outputs["incident_table_name"])
+            table = (stack.client("dynamodb"), outputs["incident_table_name"])
+            stored, incidents = counts.stored_alerts(*table), counts.incidents(*table)
             self.summary["raw_events"] = steps.wait_until_delivered(stack)
         with self.timed("etl"):
             steps.progress("curating on Spark")
@@ -132,15 +133,16 @@ class Demo:
             from_date, to_date = table_dates(engine)
             parameters = {"from_date": from_date, "to_date": to_date, "top_n": 10}
             answers = run_all(engine, parameters, report_progress=steps.progress)
-        self.summary |= compare_with_labels(json.loads((self.directory / "labels.json").read_text()), incidents)
+        self.summary |= compare_with_labels(json.loads((self.directory / "labels.json").read_text()), stored)
         self.summary |= {
             "alert_records": alerts,
+            "stored_alerts": len(stored),
             "incidents": len(incidents),
-            "notifications": notices.count(),
+            "told_incidents": len({one["incident_id"] for one in notices.receive()} & incidents.keys()),
             "unjudged_events": sum(unjudged.values()),
             "unjudged_reasons": dict(unjudged),
         }
-        return answers, incidents
+        return answers, stored
 
     def replay(self, stack: Stack, stream: str) -> dict[str, int]:
         """Replay the files and return the simulator's own counts: rows read, malformed rows, added and sent events."""
@@ -172,7 +174,7 @@ class Demo:
         yield
         self.seconds[step] = time.monotonic() - started
 
-    def text(self, answers: list[Answer], incidents: list[dict]) -> str:
+    def text(self, answers: list[Answer], alerts: list[dict]) -> str:
         """Return the summary for a person."""
         s = self.summary
         lines = ["", "SHOPSTREAM DEMO", "", "From file to lake"]
@@ -182,12 +184,12 @@ class Demo:
         lines += ["", "Bots"]
         lines += [f"  {s[name]:>9,}  {meaning}" for name, meaning in BOTS.items()]
         lines += [f"             {reason}: {count:,}" for reason, count in s["unjudged_reasons"].items()]
-        for incident in sorted(incidents, key=lambda item: item["window_end_at"]):
+        for alert in sorted(alerts, key=lambda item: item["window_end_at"]):
             lines.append(
-                f"             {incident['subject']}: {incident['rule']}, level {incident['level']}, "
-                f"{incident['num_actions_per_watermark']} in the window ending {incident['window_end_at']}"
-                + (f" ({incident['explained_by']} may explain this)" if "explained_by" in incident else "")
-                + (f" (declares to be {incident['declared_crawler']})" if "declared_crawler" in incident else "")
+                f"             {alert['subject']}: {alert['rule']}, level {alert['level']}, "
+                f"{alert['num_actions_per_watermark']} in the window ending {alert['window_end_at']}"
+                + (f" ({alert['explained_by']} may explain this)" if "explained_by" in alert else "")
+                + (f" (declares to be {alert['declared_crawler']})" if "declared_crawler" in alert else "")
             )
         for answer in answers:
             lines += ["", answer.question.title, f"  {answer.question.question}"]
@@ -218,19 +220,20 @@ BOTS = {
     "found_bursts": "of them found",
     "falsely_flagged_users": "shoppers falsely flagged",
     "alert_records": "alerts in stream 2",
-    "incidents": "incidents in DynamoDB",
-    "notifications": "messages at a queue behind the topic",
+    "stored_alerts": "alerts in DynamoDB",
+    "incidents": "incidents that they make",
+    "told_incidents": "of them told to a queue behind the topic",
     "unjudged_events": "unjudged events",
 }
 
 
-def compare_with_labels(labels: list[dict], incidents: list[dict]) -> dict[str, int]:
+def compare_with_labels(labels: list[dict], alerts: list[dict]) -> dict[str, int]:
     """Return how many bots were mixed in, how many of them were found and how many others were flagged.
 
-    Each counts once: a burst that doubles is another incident, of the next level.
+    Each counts once: a burst that doubles is another alert, of the next level.
     """
     bots = {f"user#{label['user_id']}" for label in labels}
-    flagged = {incident["subject"] for incident in incidents}
+    flagged = {alert["subject"] for alert in alerts}
     return {
         "labelled_bursts": len(bots),
         "found_bursts": len(bots & flagged),
@@ -276,7 +279,8 @@ def faults(summary: dict, bursts: int) -> list[str]:
         "labelled_bursts = BURSTS": (s["labelled_bursts"], bursts),
         "found_bursts = labelled_bursts": (s["found_bursts"], s["labelled_bursts"]),
         "falsely_flagged_users = 0": (s["falsely_flagged_users"], 0),
-        "notifications = incidents": (s["notifications"], s["incidents"]),
+        "stored_alerts = alert_records": (s["stored_alerts"], s["alert_records"]),
+        "told_incidents = incidents": (s["told_incidents"], s["incidents"]),
     }
     found = [f"{rule}: {left:,} is not {right:,}" for rule, (left, right) in equalities.items() if left != right]
     # That no rule uses a type, or that the shop allows a crawler, is as it should be. Of any other event the rules

@@ -31,3 +31,9 @@ detection = {
   source   = { max_ahead_s = 2678400 }
   unjudged = { step_s = 1 }
 }
+
+# The end of an incident should be seen within minutes.
+incident_quiet_s = 60
+
+# The emulator has no metrics of Lambda and SQS, and ignores an alarm's dimensions.
+enable_alarms = false

@@ -129,11 +129,12 @@ run "each_component_gets_its_own" {
         WriteAlertStream = [local.stream_arns.alert]
       },
       {
-        ReadAlertStream = [local.stream_arns.alert]
-        SendFailures    = ["arn:aws:sqs:us-east-1:123456789012:ecomm-alert-failures"]
-        SendNotices     = ["arn:aws:sns:us-east-1:123456789012:ecomm-user-high-severity-incidents"]
-        WriteIncidents  = ["arn:aws:dynamodb:us-east-1:123456789012:table/ddb-ecommerce-tab-1"]
-        WriteTotals     = ["arn:aws:dynamodb:us-east-1:123456789012:table/ecomm-event-totals"]
+        FindOpenIncidents = ["arn:aws:dynamodb:us-east-1:123456789012:table/ddb-ecommerce-tab-1/index/open"]
+        KeepIncidents     = ["arn:aws:dynamodb:us-east-1:123456789012:table/ddb-ecommerce-tab-1"]
+        ReadAlertStream   = [local.stream_arns.alert]
+        SendFailures      = ["arn:aws:sqs:us-east-1:123456789012:ecomm-alert-failures"]
+        SendNotices       = ["arn:aws:sns:us-east-1:123456789012:ecomm-user-high-severity-incidents"]
+        WriteTotals       = ["arn:aws:dynamodb:us-east-1:123456789012:table/ecomm-event-totals"]
       },
       {
         ListBuckets         = ["arn:aws:s3:::ecommerce-curated-123456789012-us-east-1", "arn:aws:s3:::ecommerce-raw-123456789012-us-east-1"]

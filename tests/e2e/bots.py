@@ -50,9 +50,9 @@ def replaying(stack: Stack, data: Path, seconds: int) -> Iterator[None]:
 
 
 def bursts(stack: Stack) -> Counter[str]:
-    """Return how many incidents of the rule burst each subject has."""
-    incidents = counts.incidents(stack.client("dynamodb"), stack.outputs()["incident_table_name"])
-    return Counter(item["subject"] for item in incidents if item["rule"] == "burst")
+    """Return how many alerts of the rule burst each subject has."""
+    alerts = counts.stored_alerts(stack.client("dynamodb"), stack.outputs()["incident_table_name"])
+    return Counter(item["subject"] for item in alerts if item["rule"] == "burst")
 
 
 def open_shards(stack: Stack) -> list[dict]:

@@ -34,10 +34,10 @@ def errors(*arguments: str, **environment: str) -> list[str]:
     return [line for line in result.stderr.splitlines() if not line.startswith("make")]
 
 
-def found_incidents(stack: Stack) -> set[str]:
-    """Return the subjects of the stack's incidents."""
-    incidents = counts.incidents(stack.client("dynamodb"), stack.outputs()["incident_table_name"])
-    return {item["subject"] for item in incidents}
+def found_subjects(stack: Stack) -> set[str]:
+    """Return the subjects of the stack's alerts."""
+    alerts = counts.stored_alerts(stack.client("dynamodb"), stack.outputs()["incident_table_name"])
+    return {item["subject"] for item in alerts}
 
 
 def uploaded(stack: Stack, name: str) -> dict[str, bytes]:
@@ -59,7 +59,7 @@ def test_the_steps_of_the_readme_on_one_machine(tmp_path: Path) -> None:
         for command in commands:
             if command[0] == "down":
                 stack = Stack.load(HOME / "local")
-                incidents = found_incidents(stack)
+                subjects = found_subjects(stack)
                 upload = make("upload", "ENV=local", f"BUILD={HOME}", f"DATA={data}")
                 assert upload.returncode == 0, upload.stderr
                 objects = uploaded(stack, "shop")
@@ -77,8 +77,8 @@ def test_the_steps_of_the_readme_on_one_machine(tmp_path: Path) -> None:
     }
     assert "(0 malformed)" in said["simulate"].stderr
     labels = json.loads((HOME / "simulate" / "labels.json").read_text())
-    assert incidents == {f"user#{label['user_id']}" for label in labels}
-    assert len(incidents) == 2
+    assert subjects == {f"user#{label['user_id']}" for label in labels}
+    assert len(subjects) == 2
     rows = json.loads(said["etl"].stdout)
     assert rows["raw_rows"] == 2000 + sum(label["event_count"] for label in labels)
     assert rows["curated_rows"] + rows["duplicate_rows"] == rows["raw_rows"]

@@ -22,6 +22,7 @@ from insights import run_all, table_dates
 from insights.engines import Engine
 from lambda_alert import notices
 from lambda_alert.alert import parse
+from lambda_alert.incidents import Arrival, opened
 from local_cloud import counts, steps, trino
 from local_cloud.stack import ROOT, Stack
 from local_cloud.waiting import wait_for
@@ -49,9 +50,13 @@ class Platform:
         return counts.alerts(self.stack.client("kinesis"), self.outputs["alert_stream_name"])
 
     def items(self) -> list[dict[str, str]]:
-        """Return the incidents in the order of their windows."""
-        incidents = counts.incidents(self.stack.client("dynamodb"), self.outputs["incident_table_name"])
-        return sorted(incidents, key=lambda item: item["window_end_at"])
+        """Return the stored alerts in the order of their windows."""
+        alerts = counts.stored_alerts(self.stack.client("dynamodb"), self.outputs["incident_table_name"])
+        return sorted(alerts, key=lambda item: item["window_end_at"])
+
+    def incidents(self) -> dict[str, dict]:
+        """Return the incidents by id."""
+        return counts.incidents(self.stack.client("dynamodb"), self.outputs["incident_table_name"])
 
     def metric(self) -> dict[str, float]:
         """Return the metric of the alerts so far."""
@@ -149,18 +154,18 @@ def test_unjudged_events_are_counted(platform: Platform) -> None:
     wait_for(lambda: metric() == shop.UNJUDGED, f"{shop.UNJUDGED}, there is {metric()}", timeout_s=30)
 
 
-def test_incidents_are_exactly_the_alerts(platform: Platform) -> None:
+def test_stored_alerts_are_exactly_the_alerts(platform: Platform) -> None:
     items = platform.items()
     expected = [
         {"ddb_partition_key": alert["subject"], "ddb_sort_key": alert["alert_id"]}
         | {name: str(value) for name, value in alert.items() if name != "alert_id"}
         for alert in shop.ALERTS
     ]
-    times = ("detected_at", "notified_at", "expires_at")
-    assert [{name: item[name] for name in item if name not in times} for item in items] == expected
+    other = ("detected_at", "incident_id", "expires_at")
+    assert [{name: item[name] for name in item if name not in other} for item in items] == expected
     for item in items:
-        detected_at, notified_at = instant(item["detected_at"]), instant(item["notified_at"])
-        assert platform.started_at <= detected_at <= notified_at <= datetime.now(UTC)
+        detected_at = instant(item["detected_at"])
+        assert platform.started_at <= detected_at <= datetime.now(UTC)
         assert int(item["expires_at"]) == int(detected_at.timestamp()) + RETENTION_S
 
 
@@ -169,10 +174,33 @@ def test_metric_counts_each_alert_once_with_its_count(platform: Platform) -> Non
     wait_for(lambda: platform.metric() == expected, f"{expected}, there is {platform.metric()}", timeout_s=30)
 
 
-def test_one_message_per_incident_says_what_the_alert_says(platform: Platform) -> None:
-    detected_at = {item["ddb_sort_key"]: item["detected_at"] for item in platform.items()}
-    messages = sorted(platform.notices.receive(), key=lambda message: message["window_end_at"])
-    assert messages == [alert | {"detected_at": detected_at[alert["alert_id"]]} for alert in shop.ALERTS]
+def test_each_alert_counts_in_one_incident(platform: Platform) -> None:
+    counted = Counter(item["incident_id"] for item in platform.items())
+    assert {name: int(one["alert_count"]) for name, one in platform.incidents().items()} == counted
+    # The shop's alerts are those of one rule, within minutes: bots of each kind, of one incident.
+    assert counted.total() == len(shop.ALERTS)
+
+
+def test_each_incident_is_told_when_it_opens(platform: Platform) -> None:
+    first = {}
+    for message in platform.notices.receive():
+        first.setdefault(message["incident_id"], message)
+    assert first.keys() == platform.incidents().keys()
+    for name, message in first.items():
+        assert (message["kind"], message["notice_id"]) == ("opened", f"{name}#1")
+
+
+def test_the_sweep_tells_the_end_of_each_incident(platform: Platform) -> None:
+    def ended() -> set[str]:
+        return {one["incident_id"] for one in platform.notices.receive() if one["kind"] == "over"}
+
+    names = platform.incidents().keys()
+    what = "the sweep to end each incident: it comes each minute, and incidents are over after incident_quiet_s"
+    wait_for(lambda: ended() == names, what, timeout_s=300, every_s=5)
+    last = {one["incident_id"]: one for one in platform.notices.receive()}
+    assert all(one["kind"] == "over" for one in last.values())
+    assert sum(one["alert_count"] for one in last.values()) == len(shop.ALERTS)
+    assert not any("open" in one for one in platform.incidents().values())
 
 
 def test_sent_is_stored_plus_quarantined_plus_duplicates(platform: Platform) -> None:
@@ -219,7 +247,8 @@ def test_equal_items_of_an_order_are_events_by_their_ids(platform: Platform) -> 
 
 @pytest.mark.parametrize("alert", shop.ALERTS, ids=lambda alert: alert["alert_id"])
 def test_the_query_of_the_notice_finds_what_was_done(platform: Platform, alert: dict) -> None:
-    text = notices.body(parse(json.dumps(alert).encode()), platform.started_at, "table")
+    arrival = Arrival(parse(json.dumps(alert).encode()), platform.started_at)
+    text = notices.body(opened([arrival]).grown([arrival], retention_days=1), "table")
     (query,) = re.findall(r"^ +(select \* .*?order by txn_at)$", text, re.MULTILINE | re.DOTALL)
     _, rows = platform.engine.query(query, [])
     assert len(rows) == alert["num_actions_per_watermark"]
@@ -288,13 +317,13 @@ def test_reprocessing_stores_missing_incidents_marked_and_notifies_nobody(platfo
     key = {name: {"S": gone[name]} for name in ("ddb_partition_key", "ddb_sort_key")}
     platform.stack.client("dynamodb").delete_item(TableName=platform.outputs["incident_table_name"], Key=key)
 
-    assert reprocess(platform) == "6 alerts, 1 stored as incidents, 5 were known"
+    assert reprocess(platform) == "6 alerts, 1 stored, 5 were known"
     *known, stored = platform.items()
     assert known == items
-    times = {"detected_at", "notified_at", "reprocessed_at", "expires_at"}
-    assert {name: stored[name] for name in stored.keys() - times} == {name: gone[name] for name in gone.keys() - times}
-    assert "notified_at" not in stored
-    assert gone["notified_at"] < stored["reprocessed_at"] == stored["detected_at"]
+    other = {"detected_at", "incident_id", "reprocessed_at", "expires_at"}
+    assert {name: stored[name] for name in stored.keys() - other} == {name: gone[name] for name in gone.keys() - other}
+    assert "incident_id" not in stored
+    assert gone["detected_at"] < stored["reprocessed_at"] == stored["detected_at"]
     assert notified(platform) == before
 
 
@@ -326,7 +355,7 @@ def test_reprocessing_goes_by_the_deployed_values(platform: Platform) -> None:
     items, before = platform.items(), notified(platform)
     # The two bots of one second and the first alert of the doubling one cross both thresholds at the same time.
     with deployed(platform, {"PropertyGroupId": "values.burst", "PropertyMap": {"threshold": "4"}}):
-        assert reprocess(platform) == "10 alerts, 7 stored as incidents, 3 were known"
+        assert reprocess(platform) == "10 alerts, 7 stored, 3 were known"
     added = [item for item in platform.items() if item not in items]
     assert len(platform.items()) == len(items) + len(added)
     assert [(item["subject"], item["level"], item["num_actions_per_watermark"]) for item in added] == [
@@ -338,7 +367,7 @@ def test_reprocessing_goes_by_the_deployed_values(platform: Platform) -> None:
         (f"session#{shop.OTHER_HASTY_GUEST}", "1", "5"),
         (f"user#{shop.LAST_BOT}", "1", "5"),
     ]
-    assert all("reprocessed_at" in item and "notified_at" not in item for item in added)
+    assert all("reprocessed_at" in item and "incident_id" not in item for item in added)
     assert notified(platform) == before
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from lambda_alert import notices
 from lambda_alert.alert import parse
+from lambda_alert.incidents import Arrival, opened
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -79,10 +80,12 @@ class TestExamplesOfTheReadme:
         alert = parse(record.encode())
         (notice,) = [block for block in blocks(README, "text") if block.startswith("Subject: ")]
         head, _, text = notice.partition("\n\n")
-        assert head == f"Subject: {notices.subject(alert)}"
         (detected_at,) = re.findall(r"detected \(UTC\)\n +(\S+)", text)
+        arrival = Arrival(alert, datetime.fromisoformat(detected_at))
+        incident = opened([arrival]).grown([arrival], retention_days=1)
+        assert head == f"Subject: {notices.subject(incident)}"
         (table,) = re.findall(r"DynamoDB table (\S+):", text)
-        assert text == notices.body(alert, datetime.fromisoformat(detected_at), table)
+        assert text == notices.body(incident, table)
 
     def test_sql_is_the_rules_own(self) -> None:
         (sql,) = blocks(README, "sql")

@@ -365,7 +365,7 @@ def test_reprocessing_stores_each_alert_of_the_days_once_and_marked(
 
     values = {"nobody": {"0": "9"}, "values.burst": {"threshold": "7", "window_s": "20"}}
     assert run(monkeypatch, tmp_path, alerts[:1], "reprocess") == (0, [1, 2, 3], values)
-    assert capsys.readouterr().out.splitlines()[-1] == "1 alerts, 1 stored as incidents, 0 were known"
+    assert capsys.readouterr().out.splitlines()[-1] == "1 alerts, 1 stored, 0 were known"
     first = items(dynamodb)["user#1"]
     own = ("detected_at", "reprocessed_at", "expires_at")
     keys = {"ddb_partition_key": "user#1", "ddb_sort_key": alerts[0]["alert_id"]}
@@ -378,7 +378,7 @@ def test_reprocessing_stores_each_alert_of_the_days_once_and_marked(
 
     assert run(monkeypatch, tmp_path, alerts, "reprocess") == (0, [1, 2, 3], values)
     out = capsys.readouterr().out
-    assert out.splitlines()[-1] == "2 alerts, 1 stored as incidents, 1 were known"
+    assert out.splitlines()[-1] == "2 alerts, 1 stored, 1 were known"
     assert "user#3" not in out
     assert set(items(dynamodb)) == {"user#1", "user#2"}
     assert items(dynamodb)["user#1"] == first

@@ -42,7 +42,7 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
     "top_categories_per_weekday": [(2, 1, "apparel.shoes", 5, 6, 0, Decimal("0.00"))],
     "unique_visitors_per_day": [(date(2019, 10, 1), 4504, 5066, 193), (date(2019, 10, 2), 12, 13, 0)],
 }
-INCIDENT = {
+ALERT = {
     "subject": "user#9000000000000000002",
     "rule": HOSTILE,
     "window_start_at": "2019-10-01T00:00:02.500Z",
@@ -51,7 +51,7 @@ INCIDENT = {
     "threshold": 5,
     "level": 8,
     "detected_at": "2026-11-23T12:00:00.000Z",
-    "notified_at": None,
+    "incident_id": "burst-0a1b2c3d4e",
 }
 SUMMARY = {
     "run_id": "r1",
@@ -101,7 +101,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def html() -> str:
-    return render([answer(name, rows) for name, rows in ROWS.items()], [INCIDENT], SUMMARY)
+    return render([answer(name, rows) for name, rows in ROWS.items()], [ALERT], SUMMARY)
 
 
 @pytest.fixture(scope="module")
@@ -150,17 +150,17 @@ def test_charts_hold_the_rows(page: Page) -> None:
     assert [value["unsold_value"] for value in values] == [1234.5, 0.0]
 
 
-def test_incidents_and_counts_are_there(page: Page) -> None:
-    assert "1 incident, in the order" in page.text
+def test_alerts_and_counts_are_there(page: Page) -> None:
+    assert "1 alert, in the order" in page.text
     assert "user 9000000000000000002" in page.text and "1,234" in page.text
     assert "2019-10-01 00:00:12.500" in page.text and "2026-11-23 12:00:00 " in page.text
     assert "17,434" in page.text and "2 of 3" in page.text and "98.0 s" in page.text
 
 
-def test_incidents_are_of_any_subject_and_level() -> None:
+def test_alerts_are_of_any_subject_and_level() -> None:
     subjects = {"site": "2019-10-01T00:00:12.500Z", "product#1004856": "2019-10-01T00:00:11.000Z"}
-    incidents = [INCIDENT | {"rule": "r", "subject": name, "window_end_at": at} for name, at in subjects.items()]
-    page = Page(render([], incidents))
+    alerts = [ALERT | {"rule": "r", "subject": name, "window_end_at": at} for name, at in subjects.items()]
+    page = Page(render([], alerts))
 
     assert "Who or what Rule Level From (UTC) To (UTC) Count Allowed" in page.text
     assert "product 1004856 r 8 2019-10-01 00:00:02.500 2019-10-01 00:00:11 1,234 5" in page.text
@@ -178,13 +178,13 @@ def test_answers_without_rows_say_so_and_draw_nothing() -> None:
 
     assert page.text.count("Nothing in this range fits the question") == len(ROWS)
     assert page.charts() == {}
-    assert "No incident: nobody exceeded a threshold." in page.text
+    assert "No alert: nobody exceeded a threshold." in page.text
 
 
 def test_what_is_not_given_is_left_out() -> None:
     page = Page(render([answer("unique_visitors_per_day", ROWS["unique_visitors_per_day"][:1])]))
 
-    assert not {"incidents", "run"} & {attributes.get("id") for _, attributes in page.elements}
+    assert not {"alerts", "run"} & {attributes.get("id") for _, attributes in page.elements}
 
 
 def test_long_ranges_are_drawn_too() -> None:

@@ -10,8 +10,9 @@ import pytest
 from aws_kinesis_agg.aggregator import RecordAggregator
 from aws_kinesis_agg.deaggregator import messages_pb2
 
-from lambda_alert import dead_letters, incidents, metrics, notices, records, rules, settings
+from lambda_alert import dead_letters, metrics, notices, records, rules, settings, store
 from lambda_alert.alert import Alert, MalformedAlert, parse
+from lambda_alert.incidents import MAX_EXAMPLES, MAX_SUBJECTS, Arrival, Incident, opened
 
 FIELDS = {
     "alert_id": "burst:user#9007199254740993123:2019-10-01T00:00:12.500Z",
@@ -74,7 +75,8 @@ EXPLAINED = {"explained_by": "site_surge"}
 EXPLAINED_ALERT = replace(PRODUCT_ALERT, **EXPLAINED)
 # Of 128 characters, in bytes of UTF-8: 128 and 256 to 512. Some are no characters, or are not to be seen.
 LONGEST_IDS = ["x" * 128, "é" * 128, "😀" * 128, "'" * 128, "\ufffe\uffff\u202e\u0085" * 32]
-KNOWN_RULES = {"burst": rules.Rule("Burst", "high", ("Look at the user's events.", "Limit the rate of this user."))}
+RESPONSE = ("Look at the user's events.", "Limit the rate of this user.")
+KNOWN_RULES = {"burst": rules.Rule("Burst", "high", RESPONSE, "Who?")}
 ENVIRONMENT = {
     "cloudwatch_metric": "ecomm-user-high-volume-events",
     "cloudwatch_unjudged_metric": "ecomm-unjudged-events",
@@ -84,6 +86,24 @@ ENVIRONMENT = {
     "topic_arn": "arn:aws:sns:us-east-1:123456789012:ecomm-user-high-severity-incidents",
     "failure_queue_url": "https://sqs.us-east-1.amazonaws.com/123456789012/failures",
 }
+
+
+def incident(*alerts: Alert, **changes) -> Incident:
+    """Return the incident of these alerts."""
+    arrivals = [Arrival(alert, DETECTED_AT) for alert in alerts]
+    return replace(opened(arrivals).grown(arrivals, retention_days=30), **changes)
+
+
+def about(user: int, count: int) -> Alert:
+    """Return an alert of the rule burst about this user."""
+    subject, end_at = f"user#{user}", ALERT.window_end_at
+    level = (count // 6).bit_length()
+    return Alert(f"burst:{subject}:{end_at}", "burst", subject, ALERT.window_start_at, end_at, count, 5, level)
+
+
+def mail(one: Incident, **more) -> str:
+    """Return the text for people."""
+    return notices.body(one, "ddb-ecommerce-tab-1", **more)
 
 
 def kinesis_record(data: bytes, sequence_number: str = "7") -> dict:
@@ -204,30 +224,30 @@ class TestLongestIds:
     def test_primary_key_fits(self, kind: str, id_: str):
         # Partition key 2,048 bytes, sort key 1,024, in UTF-8:
         # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
-        item = incidents.item(longest(kind, id_), DETECTED_AT, 30)
+        item = store.alert_item(longest(kind, id_), DETECTED_AT, 30)
         assert len(item["ddb_partition_key"]["S"].encode()) <= 2048
         assert len(item["ddb_sort_key"]["S"].encode()) <= 1024
 
     def test_metric_has_plain_dimensions(self, kind: str, id_: str):
         # Dimension values: ASCII, without control characters, 1 to 1,024 characters. A log event: 256 KB.
         # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html
-        line = metrics.emf_line(longest(kind, id_), "n", "m", DETECTED_AT)
+        [line] = metrics.alert_lines([longest(kind, id_)], "n", "m", DETECTED_AT)
         found = json.loads(line)
         assert line.isascii() and len(line) < 262_144
         for name in found["_aws"]["CloudWatchMetrics"][0]["Dimensions"][0]:
             assert found[name].isascii() and found[name].isprintable() and 0 < len(found[name]) <= 1024
-        assert found["subject"] == f"{kind}#{id_}"
+        assert f"{kind}#" not in line
 
     @pytest.mark.parametrize("known", [False, True])
     def test_notice_fits(self, kind: str, id_: str, known: bool):
         alert = longest(kind, id_)
         rule = {alert.rule: rules.Rule("Größter Ansturm", "critical", ("Look.",))} if known else {}
-        publication = notices.publication(alert, DETECTED_AT, "t", rule)
+        publication = notices.publication(incident(alert), "t", rules=rule)
         line, message = publication["Subject"], json.loads(publication["Message"])
         assert line.isascii() and line.isprintable() and len(line) < 100 and message["sms"] == line
         assert f": {kind} " in line and "..., 12 in 10 s (allowed:" in line
-        assert json.loads(message["https"])["subject"] == f"{kind}#{id_}"
-        assert all(letter.isprintable() or letter == "\n" for letter in message["default"])
+        assert json.loads(message["default"])["examples"][0]["subject"] == f"{kind}#{id_}"
+        assert all(letter.isprintable() or letter == "\n" for letter in message["email"])
         # Everything together: 262,144 bytes. The values of attributes must not be empty, and SQS refuses what XML does.
         attributes = publication["MessageAttributes"]
         assert len(json.dumps(publication, ensure_ascii=False).encode()) < 100_000
@@ -299,8 +319,8 @@ class TestUnpack:
         assert payloads(data) == [data]
 
 
-def test_incident_item():
-    assert incidents.item(ALERT, DETECTED_AT, retention_days=30) == {
+def test_alert_item():
+    assert store.alert_item(ALERT, DETECTED_AT, retention_days=30) == {
         "ddb_partition_key": {"S": "user#9007199254740993123"},
         "ddb_sort_key": {"S": "burst:user#9007199254740993123:2019-10-01T00:00:12.500Z"},
         "rule": {"S": "burst"},
@@ -315,24 +335,47 @@ def test_incident_item():
     }
 
 
-def test_incident_item_says_what_may_explain_it():
-    [plain, explained] = [incidents.item(alert, DETECTED_AT, 30) for alert in (PRODUCT_ALERT, EXPLAINED_ALERT)]
+def test_alert_item_says_what_may_explain_it():
+    [plain, explained] = [store.alert_item(alert, DETECTED_AT, 30) for alert in (PRODUCT_ALERT, EXPLAINED_ALERT)]
     assert explained == plain | {"explained_by": {"S": "site_surge"}}
 
 
-def test_metric_line():
-    assert metrics.emf_line(ALERT, "ecommerce-namespace-1", "ecomm-user-high-volume-events", DETECTED_AT) == (
-        '{"_aws": {"Timestamp": 1795435200250, "CloudWatchMetrics": [{"Namespace": "ecommerce-namespace-1", '
-        '"Dimensions": [["rule"]], "Metrics": [{"Name": "ecomm-user-high-volume-events", "Unit": "Count"}]}]}, '
-        '"ecomm-user-high-volume-events": 12, "rule": "burst", "subject": "user#9007199254740993123", "level": 2, '
-        '"alert_id": "burst:user#9007199254740993123:2019-10-01T00:00:12.500Z"}'
-    )
+def test_metric_lines():
+    other = replace(ALERT, num_actions_per_watermark=13)
+    assert metrics.alert_lines([ALERT, other, SITE_ALERT], "shop-1", "alerts", DETECTED_AT) == [
+        '{"_aws": {"Timestamp": 1795435200250, "CloudWatchMetrics": [{"Namespace": "shop-1", "Dimensions": [["rule"]], '
+        f'"Metrics": [{{"Name": "alerts", "Unit": "Count"}}]}}]}}, "alerts": {values}, "rule": "{rule}"}}'
+        for rule, values in (("burst", "[12, 13]"), ("surge", "[9000]"))
+    ]
+
+
+class TestIncident:
+    def test_comes_back_from_its_item(self):
+        table = store.Store(None, "t", 30, 300)
+        before = incident(ALERT, EXPLAINED_ALERT, version=2)
+        written = table._recorded_update(before)
+        values = written["ExpressionAttributeValues"]
+        item = {name: values[f":{name}"] for name in written["ExpressionAttributeNames"].values()}
+        assert store.incident(store.incident_key(before.incident_id) | item) == before
+
+    def test_counts_subjects_once_and_remembers_the_highest(self):
+        one = incident(*(about(i % 30, 6 + i) for i in range(60)))
+        assert (one.alert_count, one.subject_count, one.highest_count) == (60, 30, 65)
+        assert [found["subject"] for found in one.examples] == [f"user#{i}" for i in range(29, 29 - MAX_EXAMPLES, -1)]
+
+    def test_knows_no_more_than_its_limit_of_subjects(self):
+        one = incident(*(about(i, 6) for i in range(MAX_SUBJECTS + 1)))
+        assert (one.alert_count, one.subject_count) == (MAX_SUBJECTS + 1, MAX_SUBJECTS)
+        assert len(one.subject_hashes) < 400_000 / 2  # an item's limit is 400 KB
+        assert "20000 or more users" in mail(one)
 
 
 class TestRules:
     def test_are_read_by_name(self):
         rule = {"title": "Burst", "question": "?", "severity": "high", "subject": "user", "response": ["Look.", "Act."]}
-        assert rules.parse(json.dumps({"burst": rule})) == {"burst": rules.Rule("Burst", "high", ("Look.", "Act."))}
+        assert rules.parse(json.dumps({"burst": rule})) == {
+            "burst": rules.Rule("Burst", "high", ("Look.", "Act."), "?", "user")
+        }
 
     @pytest.mark.parametrize("name", rules.RULES)
     def test_packed_one_says_what_a_notice_needs(self, name: str):
@@ -343,28 +386,34 @@ class TestRules:
         # The subject of an email says at least which rule, how severe, and the level.
         end_at = ALERT.window_end_at
         alert = Alert(f"{name}:site:{end_at}", name, "site", ALERT.window_start_at, end_at, 6, 5, 1)
-        assert notices.subject(alert).startswith(f"[{rule.severity}] {rule.title}, level 1: the whole site, ")
+        assert notices.subject(incident(alert)).startswith(f"[{rule.severity}] {rule.title}, level 1: the whole site, ")
 
 
 class TestNotice:
     def test_text_for_people(self):
-        publication = notices.publication(ALERT, DETECTED_AT, "ddb-ecommerce-tab-1", KNOWN_RULES)
+        one = incident(ALERT)
+        publication = notices.publication(one, "ddb-ecommerce-tab-1", rules=KNOWN_RULES)
         assert publication["Subject"] == "[high] Burst, level 2: user 9007199254740993123, 12 in 10 s (allowed: 5)"
         assert (
-            json.loads(publication["Message"])["default"]
-            == """\
+            json.loads(publication["Message"])["email"]
+            == f"""\
 Burst (severity: high)
+Who?
 
 Rule "burst" counted 12 within 10 seconds for user 9007199254740993123.
 It allows 5. This is level 2: level 1 begins above that, the next at each doubling.
+
+Who: user 9007199254740993123, 1 alert
 
 When it happened (event time, UTC)
   after 2019-10-01T00:00:02.500Z
   until 2019-10-01T00:00:12.500Z
 When it was detected (UTC)
   2026-11-23T12:00:00.250Z
+It goes on: the last alert came at 2026-11-23T12:00:00.250Z.
+
 Incident
-  burst:user#9007199254740993123:2019-10-01T00:00:12.500Z
+  {one.incident_id}
 
 What to do next
 1. Has this happened before? DynamoDB table ddb-ecommerce-tab-1:
@@ -377,19 +426,50 @@ What to do next
      order by txn_at
 3. Look at the user's events.
 4. Limit the rate of this user.
+
+How to answer
+  I look after it:    shopstream ack {one.incident_id}
+  It was no attack:   shopstream false-positive {one.incident_id}
+  Be silent for 4 h:  shopstream silence burst --for 4h --why "..."
 """
         )
 
+    @pytest.mark.parametrize(
+        ("changes", "begin", "says"),
+        [
+            ({}, "[high] Burst", "It goes on: the last alert"),
+            (
+                {"told": 1, "told_level": 1, "told_alerts": 1},
+                "[high] grew: Burst",
+                "3 alerts, 2 of them since the last",
+            ),
+            ({"told": 1, "told_level": 2, "told_subjects": 2, "told_alerts": 2}, "[high] goes on: Burst", "1 of them"),
+            ({"told": 1, "closed_at": "2026"}, "[high] over: Burst", "Over: the last alert"),
+        ],
+        ids=["opened", "grew", "still", "over"],
+    )
+    def test_says_what_has_become_of_an_incident(self, changes: dict, begin: str, says: str):
+        one = incident(ALERT, about(2, 22), GUEST_ALERT, **changes)
+        assert notices.subject(one, KNOWN_RULES).startswith(f"{begin}, level 2: 3 subjects, 22 in 10 s (allowed: 5)")
+        text = mail(one, rules=KNOWN_RULES)
+        assert says in text
+        assert "  user 2: 22\n  user 9007199254740993123: 12\n  session 72d76fde: 7\n" in text
+
+    def test_names_what_it_explains(self):
+        text = mail(incident(SITE_ALERT), explained=[incident(EXPLAINED_ALERT)])
+        assert "\nExplained by this, so without notices of their own\n  product_rush-" in text
+        assert ": product 1004856, level 1\n" in text
+
     def test_rule_that_is_not_in_the_rulebook_still_gets_a_notice(self):
-        known, unknown = (notices.publication(ALERT, DETECTED_AT, "t", rules) for rules in (KNOWN_RULES, {}))
+        known, unknown = (notices.publication(incident(ALERT), "t", rules=rules) for rules in (KNOWN_RULES, {}))
         assert unknown["Subject"] == "burst, level 2: user 9007199254740993123, 12 in 10 s (allowed: 5)"
-        mail = json.loads(unknown["Message"])["default"]
-        assert mail.startswith('Rule "burst" counted 12 within 10 seconds for user 9007199254740993123.\nIt allows 5.')
-        assert mail.endswith(
-            "3. If it was a bot, block it at the shop's edge.\n4. If it was a shopper, raise the threshold.\n"
+        text = json.loads(unknown["Message"])["email"]
+        assert text.startswith('Rule "burst" counted 12 within 10 seconds for user 9007199254740993123.\nIt allows 5.')
+        assert (
+            "3. If it was a bot, block it at the shop's edge.\n4. If it was a shopper, raise the threshold.\n" in text
         )
         assert unknown["MessageAttributes"].keys() == known["MessageAttributes"].keys() - {"severity"}
-        assert json.loads(unknown["Message"])["sqs"] == json.loads(known["Message"])["sqs"]
+        assert json.loads(unknown["Message"])["default"] == json.loads(known["Message"])["default"]
 
     @pytest.mark.parametrize(
         ("alert", "subject", "counted", "key", "condition"),
@@ -437,8 +517,8 @@ What to do next
     def test_text_for_people_about_any_subject(
         self, alert: Alert, subject: str, counted: str, key: str, condition: str
     ):
-        assert notices.subject(alert, {}) == subject
-        body = notices.body(alert, DETECTED_AT, "t", {})
+        assert notices.subject(incident(alert), {}) == subject
+        body = notices.body(incident(alert), "t", rules={})
         assert body.startswith(counted)
         assert f"DynamoDB table t:\n     ddb_partition_key = {key}\n" in body
         start = alert.window_start_at.removesuffix("Z").replace("T", " ")
@@ -446,7 +526,7 @@ What to do next
             f"     select * from curated_events\n{condition.replace('@START', start)}       and txn_at <= timestamp"
             in body
         )
-        assert "user " not in body
+        assert "for user " not in body
 
     @pytest.mark.parametrize(
         ("id_", "shown", "literal"),
@@ -464,7 +544,7 @@ What to do next
     def test_query_holds_the_id_as_text(self, id_: str, shown: str, literal: str):
         end_at = ALERT.window_end_at
         alert = Alert(f"b:user#{id_}:{end_at}", "b", f"user#{id_}", ALERT.window_start_at, end_at, 6, 5, 1)
-        body = notices.body(alert, DETECTED_AT, "t")
+        body = notices.body(incident(alert), "t")
         assert f"\n     where user_id = {literal}\n       and txn_at >" in body
         assert f"\n     ddb_partition_key = user#{shown}\n" in body
         assert f"seconds for user {shown}.\n" in body
@@ -474,36 +554,53 @@ What to do next
         alert = Alert(**{**FIELDS, **times, "alert_id": f"burst:{ALERT.subject}:{times['window_end_at']}"})
         assert (
             "and txn_at > timestamp '2019-10-01 23:59:49.001'\n       and txn_at <= timestamp '9999-12-31 23:59:59.999'"
-            in notices.body(alert, DETECTED_AT, "t")
+            in notices.body(incident(alert), "t")
         )
 
-    def test_json_for_programs(self):
-        message = json.loads(notices.publication(ALERT, DETECTED_AT, "t")["Message"])
-        assert set(message) == {"default", "sms", "email-json", "firehose", "http", "https", "lambda", "sqs"}
-        for protocol in set(message) - {"default", "sms"}:
-            assert json.loads(message[protocol]) == {**FIELDS, "detected_at": "2026-11-23T12:00:00.250Z"}
+    def test_json_for_programs_comes_once(self):
+        one = incident(ALERT)
+        message = json.loads(notices.publication(one, "t")["Message"])
+        assert set(message) == {"default", "email", "sms"}
+        assert json.loads(message["default"]) == {
+            "notice_id": f"{one.incident_id}#1",
+            "kind": "opened",
+            "incident_id": one.incident_id,
+            "rule": "burst",
+            "level": 2,
+            "highest_count": 12,
+            "threshold": 5,
+            "alert_count": 1,
+            "subject_count": 1,
+            "opened_at": "2026-11-23T12:00:00.250Z",
+            "last_alert_at": "2026-11-23T12:00:00.250Z",
+            "first_window_start_at": "2019-10-01T00:00:02.500Z",
+            "last_window_end_at": "2019-10-01T00:00:12.500Z",
+            "examples": [{name: FIELDS[name] for name in FIELDS if name not in ("alert_id", "rule", "threshold")}],
+            "explains": [],
+        }
 
-    def test_text_for_people_says_what_may_explain_it(self):
+    def test_says_what_may_explain_it(self):
         known = {"site_surge": rules.Rule("Site surge", "critical", ())}
-        plain = notices.body(PRODUCT_ALERT, DETECTED_AT, "t", known)
-        assert "explain" not in plain
+        plain, explained = incident(PRODUCT_ALERT), incident(EXPLAINED_ALERT)
+        assert "explain" not in mail(plain, rules=known)
         for rulebook, title in ((known, "Site surge"), ({}, "site_surge")):
-            assert notices.body(EXPLAINED_ALERT, DETECTED_AT, "t", rulebook) == plain.replace(
+            assert mail(explained, rules=rulebook) == mail(plain, rules=rulebook).replace(
                 "at each doubling.\n", f"at each doubling.\n{title} at the same time may explain this.\n"
             )
-
-    def test_json_for_programs_says_what_may_explain_it(self):
-        plain, explained = (
-            json.loads(json.loads(notices.publication(alert, DETECTED_AT, "t")["Message"])["sqs"])
-            for alert in (PRODUCT_ALERT, EXPLAINED_ALERT)
+        other = replace(PRODUCT_ALERT, subject="product#2", alert_id=PRODUCT_ALERT.alert_id.replace("1004856", "2"))
+        text = mail(incident(EXPLAINED_ALERT, other), rules=known)
+        assert "\nSite surge at the same time may explain 1 of 2 alerts.\n" in text
+        assert json.loads(json.loads(notices.publication(explained, "t")["Message"])["default"])["explained_by"] == (
+            "site_surge"
         )
-        assert explained == plain | EXPLAINED
 
     def test_attributes_to_filter_by(self):
-        assert notices.publication(ALERT, DETECTED_AT, "t", KNOWN_RULES)["MessageAttributes"] == {
-            "alert_id": {"DataType": "String", "StringValue": ALERT.alert_id},
+        one = incident(ALERT)
+        assert notices.publication(one, "t", rules=KNOWN_RULES)["MessageAttributes"] == {
+            "notice_id": {"DataType": "String", "StringValue": f"{one.incident_id}#1"},
+            "incident_id": {"DataType": "String", "StringValue": one.incident_id},
+            "kind": {"DataType": "String", "StringValue": "opened"},
             "rule": {"DataType": "String", "StringValue": "burst"},
-            "subject": {"DataType": "String", "StringValue": "user#9007199254740993123"},
             "level": {"DataType": "Number", "StringValue": "2"},
             "severity": {"DataType": "String", "StringValue": "high"},
         }
@@ -513,7 +610,7 @@ What to do next
         end_at = ALERT.window_end_at
         alert = Alert(f"burst:{guest}:{end_at}", "burst", guest, ALERT.window_start_at, end_at, 12, 5, 2)
         known = {"burst": rules.Rule("Session rotator", "critical", ())}
-        line = notices.subject(alert, known)
+        line = notices.subject(incident(alert), known)
         assert line == (
             "[critical] Session rotator, level 2: session 72d76fde-8bb3-4e00-8c23-a0..., 12 in 10 s (allowed: 5)"
         )
@@ -525,8 +622,8 @@ What to do next
             f"{rule}:{subject}:{end_at}", rule, subject, "2000-01-01T00:00:00.000Z", end_at, 2**63 - 1, 2**62, 1
         )
         for known in ({}, {rule: rules.Rule("Größter Ansturm " * 9, "critical", ())}):
-            assert len(notices.subject(longest, known)) == notices.MAX_SUBJECT_LENGTH
-            assert notices.subject(longest, known).isascii()
+            assert len(notices.subject(incident(longest), known)) == notices.MAX_SUBJECT_LENGTH
+            assert notices.subject(incident(longest), known).isascii()
 
 
 class TestLetter:
@@ -570,7 +667,8 @@ class TestSettings:
             with pytest.raises(ValueError, match=f"^environment without {name}: "):
                 settings.read(environment)
 
-    @pytest.mark.parametrize("days", ["0", "-1", "1.5", "a year", "²"])
-    def test_refuse_a_wrong_retention(self, days: str):
-        with pytest.raises(ValueError, match=re.escape(f"incident_retention_days is '{days}'")):
-            settings.read({**ENVIRONMENT, "incident_retention_days": days})
+    @pytest.mark.parametrize("name", ["incident_retention_days", "incident_quiet_s"])
+    @pytest.mark.parametrize("text", ["0", "-1", "1.5", "a year", "²"])
+    def test_refuse_a_wrong_number(self, name: str, text: str):
+        with pytest.raises(ValueError, match=re.escape(f"{name} is '{text}'")):
+            settings.read({**ENVIRONMENT, name: text})

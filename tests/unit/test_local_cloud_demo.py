@@ -22,8 +22,9 @@ GOOD = {
     "found_bursts": 5,
     "falsely_flagged_users": 0,
     "alert_records": 8,
+    "stored_alerts": 8,
     "incidents": 6,
-    "notifications": 6,
+    "told_incidents": 6,
     "unjudged_events": 0,
     "unjudged_reasons": {},
 }
@@ -31,6 +32,7 @@ GOOD = {
 BOTS = [{"user_id": 900_000_000_001, "event_count": 12}, {"user_id": 900_000_000_002, "event_count": 8}]
 
 SENT = "sent_events = input_rows - malformed_rows - set_aside_rows + injected_events"
+ALERTING = ("labelled_bursts", "found_bursts", "alert_records", "stored_alerts", "incidents", "told_incidents")
 STORED = "curated_rows + duplicate_rows + quarantined_rows = raw_events"
 
 
@@ -66,7 +68,7 @@ def test_of_events_that_no_rule_has_judged_nothing_is_well() -> None:
 
 
 def test_a_run_without_bots_has_no_faults() -> None:
-    quiet = dict.fromkeys(("labelled_bursts", "found_bursts", "alert_records", "incidents", "notifications"), 0)
+    quiet = dict.fromkeys(ALERTING, 0)
     assert faults(GOOD | quiet | {"injected_events": 0, "input_rows": 50_044}, 0) == []
 
 
@@ -102,8 +104,9 @@ def test_a_run_without_bots_has_no_faults() -> None:
         # A dead detector.
         ({"found_bursts": 0}, ["found_bursts = labelled_bursts: 0 is not 5"]),
         ({"falsely_flagged_users": 1}, ["falsely_flagged_users = 0: 1 is not 0"]),
-        ({"incidents": 7}, ["notifications = incidents: 6 is not 7"]),
-        ({"notifications": 0}, ["notifications = incidents: 0 is not 6"]),
+        ({"stored_alerts": 7}, ["stored_alerts = alert_records: 7 is not 8"]),
+        ({"incidents": 7}, ["told_incidents = incidents: 6 is not 7"]),
+        ({"told_incidents": 0}, ["told_incidents = incidents: 0 is not 6"]),
     ],
 )
 def test_each_number_that_does_not_add_up_is_named(change: dict[str, int], lines: list[str]) -> None:
@@ -111,16 +114,16 @@ def test_each_number_that_does_not_add_up_is_named(change: dict[str, int], lines
 
 
 def test_faults_of_different_kinds_are_all_named() -> None:
-    lines = faults(GOOD | {"missing_events": 2, "found_bursts": 4, "notifications": 5}, 5)
+    lines = faults(GOOD | {"missing_events": 2, "found_bursts": 4, "told_incidents": 5}, 5)
     assert lines == [
         "missing_events = 0: 2 is not 0",
         "found_bursts = labelled_bursts: 4 is not 5",
-        "notifications = incidents: 5 is not 6",
+        "told_incidents = incidents: 5 is not 6",
     ]
 
 
 def test_a_run_in_which_no_bot_was_mixed_in_although_asked_for_is_not_good() -> None:
-    quiet = dict.fromkeys(("labelled_bursts", "found_bursts", "alert_records", "incidents", "notifications"), 0)
+    quiet = dict.fromkeys(ALERTING, 0)
     lines = faults(GOOD | quiet | {"injected_events": 0, "input_rows": 50_044}, 3)
     assert lines == ["labelled_bursts = BURSTS: 0 is not 3"]
 
@@ -135,7 +138,7 @@ def test_a_run_in_which_no_bot_was_mixed_in_although_asked_for_is_not_good() -> 
         (["user#900000000001", "user#7", "user#7", "product#900000000002", "site"], 1, 3),
     ],
 )
-def test_who_is_found_or_flagged_counts_once_however_many_incidents(
+def test_who_is_found_or_flagged_counts_once_however_many_alerts(
     subjects: list[str], found: int, falsely_flagged: int
 ) -> None:
     assert compare_with_labels(BOTS, [{"subject": subject} for subject in subjects]) == {

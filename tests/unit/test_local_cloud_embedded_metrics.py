@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
 
 from lambda_alert.alert import Alert
-from lambda_alert.metrics import emf_line
+from lambda_alert.metrics import alert_lines
 from local_cloud.pollers.embedded_metrics import Extraction, metrics
 
 AT = datetime(2026, 11, 23, 12, 0, 0, 250_000, UTC)
@@ -51,7 +51,7 @@ def test_the_alert_functions_line_is_a_metric_with_its_dimension() -> None:
     end_at = "2019-10-01T00:00:12.500Z"
     subject = "user#9223372036854775807"
     alert = Alert(f"burst:{subject}:{end_at}", "burst", subject, "2019-10-01T00:00:02.500Z", end_at, 7, 5, 1)
-    line = emf_line(alert, "shop", "alerts", AT)
+    [line] = alert_lines([alert], "shop", "alerts", AT)
     assert metrics(line) == [("shop", [datum("alerts", 7, rule="burst")])]
 
 

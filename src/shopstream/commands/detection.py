@@ -199,14 +199,14 @@ def reprocess(
     home: Home = DEFAULT_HOME,
     out: Out = None,
 ) -> None:
-    """Store what the rules find in the raw bucket as incidents, marked as reprocessed. Nobody is notified.
+    """Store the alerts that the rules find in the raw bucket, marked as reprocessed. They make no incident.
 
-    The rules are those of this folder, with the values of the deployed detector. Incidents that are there stay as they
+    The rules are those of this folder, with the values of the deployed detector. Alerts that are there stay as they
     are.
     """
     from evaluation import history
-    from lambda_alert.incidents import Incidents
-    from lambda_alert.settings import DEFAULT_RETENTION_DAYS
+    from lambda_alert.settings import DEFAULT_QUIET_S, DEFAULT_RETENTION_DAYS
+    from lambda_alert.store import Store
 
     if not from_date or not to_date:
         days_missing = "reprocess needs the days of arrival: give FROM and TO, such as FROM=2026-11-01 TO=2026-11-02"
@@ -217,10 +217,10 @@ def reprocess(
         environment = open_environment(env, home)
         found, table_of_flagged = _over_bucket(environment, days, "{}", folder)
         print(table_of_flagged)
-        table = environment.outputs["incident_table_name"]
-        incidents = Incidents(environment.client("dynamodb"), table, DEFAULT_RETENTION_DAYS)
-        new = history.store(incidents, found, datetime.now(UTC))
-    print(f"{len(found):,} alerts, {new:,} stored as incidents, {len(found) - new:,} were known")
+        name = environment.outputs["incident_table_name"]
+        table = Store(environment.client("dynamodb"), name, DEFAULT_RETENTION_DAYS, DEFAULT_QUIET_S)
+        new = history.store(table, found, datetime.now(UTC))
+    print(f"{len(found):,} alerts, {new:,} stored, {len(found) - new:,} were known")
     print(f"the alerts are in {folder / history.ALERTS}", file=sys.stderr)
 
 

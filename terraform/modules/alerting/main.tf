@@ -1,6 +1,6 @@
 locals {
   account_arn = {
-    for service in ["dynamodb", "logs", "sns", "sqs"] :
+    for service in ["dynamodb", "lambda", "logs", "sns", "sqs"] :
     service => "arn:${var.partition}:${service}:${var.region}:${var.account_id}"
   }
 
@@ -17,8 +17,8 @@ resource "aws_lambda_event_source_mapping" "alerts" {
   maximum_batching_window_in_seconds = var.batch_window_s
   parallelization_factor             = var.parallelization_factor
 
-  # One failing alert must not delay or repeat the others: the function names it, and after the last retry its position
-  # goes to the failure queue.
+  # One failing alert must not delay or repeat the others: the function names it, and when it is too old or after the last
+  # retry, its position goes to the failure queue.
   function_response_types        = ["ReportBatchItemFailures"]
   bisect_batch_on_function_error = true
   maximum_retry_attempts         = var.maximum_retry_attempts
@@ -44,7 +44,8 @@ resource "aws_lambda_function" "alert" {
   filename         = var.package
   source_code_hash = filebase64sha256(var.package)
   memory_size      = 256
-  timeout          = 30
+  # Below the time for which a claim holds (LEASE_S in src/lambda_alert/store.py).
+  timeout = 60
 
   environment {
     variables = {
@@ -55,6 +56,8 @@ resource "aws_lambda_function" "alert" {
       dynamodb_totals_table      = aws_dynamodb_table.totals.name
       topic_arn                  = aws_sns_topic.incidents.arn
       failure_queue_url          = aws_sqs_queue.failures.url
+      incident_quiet_s           = var.incident_quiet_s
+      incident_retention_days    = var.incident_retention_days
     }
   }
 
@@ -74,6 +77,30 @@ resource "aws_sqs_queue" "failures" {
   sqs_managed_sse_enabled   = true
 }
 
+# Each minute: end what is quiet, and tell what is due.
+resource "aws_scheduler_schedule" "sweep" {
+  name                = "${var.function_name}-sweep"
+  description         = "Lets the alert function end quiet incidents and send what is due."
+  schedule_expression = "rate(1 minute)"
+
+  flexible_time_window {
+    mode = "OFF"
+  }
+
+  target {
+    arn      = aws_lambda_function.alert.arn
+    role_arn = module.sweep_role.arn
+    input    = jsonencode({ sweep = true })
+
+    # The next minute brings another.
+    retry_policy {
+      maximum_retry_attempts       = 0
+      maximum_event_age_in_seconds = 60
+    }
+  }
+}
+
+# Keys and items: docs/incidents.md.
 resource "aws_dynamodb_table" "incidents" {
   name                        = var.incident_table_name
   billing_mode                = "PAY_PER_REQUEST"
@@ -89,6 +116,38 @@ resource "aws_dynamodb_table" "incidents" {
   attribute {
     name = "ddb_sort_key"
     type = "S"
+  }
+
+  attribute {
+    name = "incident_id"
+    type = "S"
+  }
+
+  attribute {
+    name = "open"
+    type = "S"
+  }
+
+  attribute {
+    name = "opened_at"
+    type = "S"
+  }
+
+  # The alerts of an incident.
+  global_secondary_index {
+    name               = "incident"
+    hash_key           = "incident_id"
+    range_key          = "ddb_sort_key"
+    projection_type    = "INCLUDE"
+    non_key_attributes = ["subject", "window_start_at", "window_end_at", "num_actions_per_watermark", "level", "detected_at"]
+  }
+
+  # Incidents that are not over, or whose end has not been told. Only they have the attribute `open`.
+  global_secondary_index {
+    name            = "open"
+    hash_key        = "open"
+    range_key       = "opened_at"
+    projection_type = "ALL"
   }
 
   ttl {
@@ -125,6 +184,25 @@ module "role" {
   policy      = data.aws_iam_policy_document.alert.json
 }
 
+module "sweep_role" {
+  source = "../service_role"
+
+  account_id  = var.account_id
+  name        = "${var.function_name}-sweep"
+  service     = "scheduler.amazonaws.com"
+  assume_sid  = "AssumeAsSweepSchedule"
+  policy_name = "sweep"
+  policy      = data.aws_iam_policy_document.sweep.json
+}
+
+data "aws_iam_policy_document" "sweep" {
+  statement {
+    sid       = "CallAlertFunction"
+    actions   = ["lambda:InvokeFunction"]
+    resources = ["${local.account_arn.lambda}:function:${var.function_name}"]
+  }
+}
+
 # Deployed before the role became a module: Terraform keeps what is there.
 moved {
   from = aws_iam_role.alert
@@ -150,9 +228,15 @@ data "aws_iam_policy_document" "alert" {
   }
 
   statement {
-    sid       = "WriteIncidents"
-    actions   = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
+    sid       = "KeepIncidents"
+    actions   = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
     resources = ["${local.account_arn.dynamodb}:table/${var.incident_table_name}"]
+  }
+
+  statement {
+    sid       = "FindOpenIncidents"
+    actions   = ["dynamodb:Query"]
+    resources = ["${local.account_arn.dynamodb}:table/${var.incident_table_name}/index/open"]
   }
 
   statement {

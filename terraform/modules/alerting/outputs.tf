@@ -17,3 +17,8 @@ output "policy" {
   description = "What the role of the alert function may do, as JSON: known at plan."
   value       = module.role.policy
 }
+
+output "sweep_policy" {
+  description = "What the role of the sweep's schedule may do, as JSON: known at plan."
+  value       = module.sweep_role.policy
+}

@@ -73,6 +73,16 @@ variable "incident_topic_name" {
   type        = string
 }
 
+variable "incident_quiet_s" {
+  description = "Seconds: alerts of a rule whose windows lie within them are one incident, and it is over when none came for so long."
+  type        = number
+}
+
+variable "incident_retention_days" {
+  description = "Days for which alerts and incidents are kept after the last alert."
+  type        = number
+}
+
 variable "metric_namespace" {
   description = "Namespace of the metrics."
   type        = string
@@ -90,6 +100,16 @@ variable "unjudged_metric_name" {
 
 variable "alert_emails" {
   description = "Addresses that get each notice."
+  type        = set(string)
+}
+
+variable "enable_alarms" {
+  description = "Whether there are alarms about the function, with a topic of their own."
+  type        = bool
+}
+
+variable "ops_emails" {
+  description = "Addresses that get each alarm."
   type        = set(string)
 }
 
