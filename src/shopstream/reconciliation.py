@@ -56,11 +56,14 @@ class Reconciliation:
             return f"Equal: {arrived:,} arrived = {judged:,} judged + {unjudged:,} unjudged."
         missing = sum(max(one.missing, 0) for one in self._all())
         more = sum(max(-one.missing, 0) for one in self._all())
-        parts = [f"{missing:,} of {arrived:,} lines that arrived are neither judged nor counted as unjudged"] * bool(
-            missing
-        )
-        parts += [f"{more:,} lines that the detector has counted are not in the lake"] * bool(more)
-        return f"Not equal: {', and '.join(parts)}."
+        sentence = "Not equal."
+        if missing:
+            sentence += (
+                f" Lines that arrived, but are neither judged nor counted as unjudged: {missing:,} of {arrived:,}."
+            )
+        if more:
+            sentence += f" Lines that the detector has counted, but that are not in the lake: {more:,}."
+        return sentence
 
     def as_dict(self) -> dict[str, Any]:
         """Return what a program needs: numbers by date and by reason."""

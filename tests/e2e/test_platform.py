@@ -452,12 +452,12 @@ def test_a_line_that_is_taken_away_or_added_is_missing(platform: Platform) -> No
     try:
         missing, dates, sentence = reconciled(*lines[1:])
         assert (missing, dates) == (0, {day: -1})
-        assert sentence == "Not equal: 1 lines that the detector has counted are not in the lake."
+        assert sentence == "Not equal. Lines that the detector has counted, but that are not in the lake: 1."
         # It is in the lake, but was never in stream 1.
         missing, dates, sentence = reconciled(*lines, lines[0])
         assert (missing, dates) == (1, {day: 1})
         assert re.fullmatch(
-            r"Not equal: 1 of [\d,]+ lines that arrived are neither judged nor counted as unjudged\.", sentence
+            r"Not equal\. Lines that arrived, but are neither judged nor counted as unjudged: 1 of [\d,]+\.", sentence
         )
     finally:
         assert reconciled(*lines)[:2] == (0, {})

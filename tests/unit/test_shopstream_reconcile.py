@@ -30,6 +30,8 @@ TOTALS = {
     ("arrival", FIRST, "not_json"): 2,
     ("arrival", SECOND, "not_json"): 3,
 }
+MISSING = "Not equal. Lines that arrived, but are neither judged nor counted as unjudged: 1 of 112."
+MORE = "Not equal. Lines that the detector has counted, but that are not in the lake: 1."
 
 
 def test_equal_counts_are_equal() -> None:
@@ -51,7 +53,7 @@ def test_equal_counts_are_equal() -> None:
 def test_one_line_less_at_the_detector_is_missing(key: tuple[str, date, str]) -> None:
     found = compare(ARRIVALS, TOTALS | {key: TOTALS[key] - 1})
     assert not found.is_equal
-    assert found.sentence() == "Not equal: 1 of 112 lines that arrived are neither judged nor counted as unjudged."
+    assert found.sentence() == MISSING
     place = found.dates[key[1]] if key[0] == "event" else found.reasons[key[2]]
     assert place.missing == 1
 
@@ -61,7 +63,7 @@ def test_one_line_less_in_the_lake_is_named_as_such(number: int) -> None:
     arrivals = [(*row[:3], row[3] - (place == number)) for place, row in enumerate(ARRIVALS)]
     found = compare(arrivals, TOTALS)
     assert not found.is_equal
-    assert found.sentence() == "Not equal: 1 lines that the detector has counted are not in the lake."
+    assert found.sentence() == MORE
 
 
 def test_too_much_on_one_date_does_not_make_up_for_too_little_on_another() -> None:
@@ -69,8 +71,8 @@ def test_too_much_on_one_date_does_not_make_up_for_too_little_on_another() -> No
     found = compare(ARRIVALS, totals)
     assert [one.missing for one in found.dates.values()] == [1, -1]
     assert found.sentence() == (
-        "Not equal: 1 of 112 lines that arrived are neither judged nor counted as unjudged,"
-        " and 1 lines that the detector has counted are not in the lake."
+        "Not equal. Lines that arrived, but are neither judged nor counted as unjudged: 1 of 112."
+        " Lines that the detector has counted, but that are not in the lake: 1."
     )
 
 
@@ -127,7 +129,7 @@ def test_a_difference_ends_with_1_and_says_what_it_may_be(
 ) -> None:
     assert reconcile(ARRIVALS, TOTALS | {("event", FIRST, "late"): 3}) == 1
     said = capsys.readouterr()
-    assert "Not equal: 1 of 112 lines" in said.out
+    assert MISSING in said.out
     assert said.err.startswith("hint: what arrived in the last minutes may be undelivered")
 
 
