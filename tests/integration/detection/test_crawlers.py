@@ -117,7 +117,8 @@ def test_allowed_crawlers_are_left_out_and_counted_and_others_are_counted(
 def unjudged(folder: Path) -> dict[str, int]:
     counts: dict[str, int] = {}
     for one in (json.loads(line) for file in folder.glob("*/part-*") for line in file.read_bytes().splitlines()):
-        counts[one["reason"]] = counts.get(one["reason"], 0) + one["event_count"]
+        if one["outcome"] != "judged":
+            counts[one["outcome"]] = counts.get(one["outcome"], 0) + one["event_count"]
     return counts
 
 
