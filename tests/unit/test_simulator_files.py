@@ -220,6 +220,7 @@ class TestOrder:
         ((reason, row),) = [(row.reason, row.row) for row in found.aside]
         assert reason == STRAY and f",{place}," in row
         assert found.source.rows == len(found.events) + len(found.aside)
+        assert (found.source.early, found.source.notes) == (0, [])  # the others are in order
 
     def test_a_longer_run_is_sent_and_the_gap_before_it_is_named_and_closed(self, file) -> None:
         found = Found(file(self.rows(0, 0.5, 30, 30.5)))
@@ -229,7 +230,10 @@ class TestOrder:
         assert found.source.closed(ms).diff().to_list()[1:] == [43_200_000, 1_000, 43_200_000]
 
     def test_single_days_far_apart_are_no_strays(self, file) -> None:
-        assert len(Found(file(self.rows(0, 30, 60))).events) == 3
+        found = Found(file(self.rows(*range(0, 300, 30))))
+        assert len(found.events) == 10
+        assert len(found.source.notes) == 4
+        assert found.source.notes[-1] == "6 more gaps of over 7 days are skipped"
 
 
 MAPPED = Mapping.model_validate(

@@ -19,6 +19,7 @@ from simulator.traffic.spool import Run, Spool
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 DAMAGED = "the file is damaged inside or after this row"
+SHOWN_GAPS = 3
 STRAY = "more than 7 days from every other row"
 
 
@@ -96,13 +97,13 @@ class Source:
                 self.rows += file.fresh_rows
                 spool.append(block)
                 watch(self.rows)
-                if self.rows == self.limit:
+                if self.limit and self.rows >= self.limit:
                     break
             self._columns |= {*file.columns}
             self.notes += file.notes
             if file.damage and not self.damage:
                 self.damage = f"{file.name}: {file.damage}"
-            if self.rows == self.limit:
+            if self.limit and self.rows >= self.limit:
                 break
         runs = spool.runs()
         # In a file of single days, none is a stray.
@@ -113,15 +114,18 @@ class Source:
             for event in to_events(pl.concat([self._of_strays(block) for block in spool.blocks()])):
                 row = ",".join(str(value) for value in event.values() if value is not None)
                 set_aside(Malformed(", ".join(self.inputs), 0, STRAY, row))
-        self.early = spool.early
-        if spool.early:
+        self.early = spool.early_without(self._strays) if spool.early and self._strays else spool.early
+        if self.early:
             self.notes.append(self._order(spool))
-        if spool.early and self._sort:
-            spool.sort()
-        self.notes += [
+            if self._sort:
+                spool.sort()
+        gaps = [
             f"no event from {_day(before.last)} to {_day(run.first)}: the gap is skipped"
             for before, run in pairwise(self._runs)
         ]
+        self.notes += gaps[:SHOWN_GAPS]
+        if len(gaps) > SHOWN_GAPS:
+            self.notes.append(f"{len(gaps) - SHOWN_GAPS:,} more gaps of over 7 days are skipped")
         self._spool = spool
         return spool
 
@@ -160,7 +164,7 @@ class Source:
         return block.filter(pl.col("ms").is_in(self._strays))
 
     def _order(self, spool: Spool) -> str:
-        early = f"{spool.early:,} of {spool.rows:,} events are earlier than one before them"
+        early = f"{self.early:,} of {spool.rows:,} events are earlier than one before them"
         return f"{early}: sorted by time" if self._sort else f"{early}: sent in the file's order (--no-sort)"
 
     def _files(self) -> list["_File"]:

@@ -1,7 +1,7 @@
 """Events between reading and sending: on disk, where their order is seen, and mended with bounded memory."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,11 +48,8 @@ class Spool:
         """Keep a block. Raise OSError, of a full disk for one."""
         if not block.height:
             return
-        ms = block["ms"]
-        latest = ms[0] if self._latest is None else self._latest
-        highest = ms.cum_max().clip(lower_bound=latest)
-        self.early += int((ms < highest.shift(1, fill_value=latest)).sum())
-        self._latest = highest[-1]
+        early, self._latest = _early(block["ms"], self._latest)
+        self.early += early
         days = block.group_by(pl.col("ms") // DAY_MS).agg(
             first=pl.col("ms").min(), last=pl.col("ms").max(), rows=pl.len()
         )
@@ -63,6 +60,16 @@ class Spool:
             self._days[day] = Run(first, last, rows)
         self._write(block)
         self.rows += block.height
+
+    def early_without(self, strays: Sequence[int]) -> int:
+        """Return how many events are earlier than one before them, of those that do not happen at these times."""
+        count, latest = 0, None
+        for block in self.blocks():
+            ms = block["ms"].filter(~block["ms"].is_in(strays))
+            if len(ms):
+                early, latest = _early(ms, latest)
+                count += early
+        return count
 
     def runs(self) -> list[Run]:
         """Return the runs of the events, in their order in time."""
@@ -114,3 +121,10 @@ class Spool:
 
     def _path(self, number: int) -> Path:
         return Path(self._folder.name) / f"{number}.arrow"
+
+
+def _early(ms: pl.Series, latest: int | None) -> tuple[int, int]:
+    """Return (how many times are before one that came before them, the latest time so far)."""
+    first = ms[0] if latest is None else latest
+    highest = ms.cum_max().clip(lower_bound=first)
+    return int((ms < highest.shift(1, fill_value=first)).sum()), highest[-1]
