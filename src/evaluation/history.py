@@ -228,6 +228,7 @@ def flagged(alerts: Iterable[dict], records: Path, groups: Groups = DEFAULTS) ->
             "last": max(one["window_end_at"] for one in ones),
             "buys": subject in buyers,
             "explained": sum("explained_by" in one for one in ones),
+            "declares": next((one["declared_crawler"] for one in ones if "declared_crawler" in one), ""),
         }
         for (subject, rule), ones in sorted(by.items())
     ]
@@ -235,9 +236,10 @@ def flagged(alerts: Iterable[dict], records: Path, groups: Groups = DEFAULTS) ->
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the rows as a table, and lines that say how many subjects, buyers and explained alerts are in it."""
-    headers = ("subject", "rule", "alerts", "level", "most", "first", "last", "buys", "explained")
+    headers = ("subject", "rule", "alerts", "level", "most", "first", "last", "buys", "explained", "declares")
     cells = [
-        [*(row[name] for name in headers[:-2]), "yes" if row["buys"] else "", row["explained"] or ""] for row in rows
+        [*(row[name] for name in headers[:-3]), "yes" if row["buys"] else "", row["explained"] or "", row["declares"]]
+        for row in rows
     ]
     subjects = {row["subject"] for row in rows}
     buyers = {row["subject"] for row in rows if row["buys"]}

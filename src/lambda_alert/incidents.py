@@ -200,7 +200,8 @@ class Span:
 def example(alert: Alert) -> dict[str, Any]:
     """Return what an incident remembers of an alert."""
     names = ("subject", "window_start_at", "window_end_at", "num_actions_per_watermark", "level")
-    return {name: getattr(alert, name) for name in names}
+    crawler = {"declared_crawler": alert.declared_crawler} if alert.declared_crawler else {}
+    return {name: getattr(alert, name) for name in names} | crawler
 
 
 def subject_hash(subject: str) -> bytes:

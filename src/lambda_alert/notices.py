@@ -55,7 +55,8 @@ def body(incident: Incident, table: str, explained: Sequence[Incident] = (), rul
     rule = rules.get(incident.rule)
     heading = f"{rule.title} (severity: {rule.severity})\n{rule.question}\n\n" if rule else ""
     highest, *_ = incident.examples
-    counted = f"{incident.highest_count} within {_window_s(incident):g} seconds for {_printable(_name(highest))}"
+    whom = f"{_printable(_name(highest))}{_declared(highest)}"
+    counted = f"{incident.highest_count} within {_window_s(incident):g} seconds for {whom}"
     response = enumerate(rule.response if rule else DEFAULT_RESPONSE, 3)
     steps = "\n".join(f"{number}. {step}" for number, step in response)
     return f"""\
@@ -182,7 +183,7 @@ def _list_of(incident: Incident) -> str:
     if incident.subject_count == 1:
         return ""
     shown = incident.examples[:SHOWN_EXAMPLES]
-    return "".join(f"  {_printable(_name(one))}: {one['num_actions_per_watermark']}\n" for one in shown)
+    return "".join(f"  {_printable(_name(one))}{_declared(one)}: {one['num_actions_per_watermark']}\n" for one in shown)
 
 
 def _state(incident: Incident) -> str:
@@ -209,6 +210,11 @@ def _window_s(incident: Incident) -> float:
 def _name(example: Mapping[str, Any]) -> str:
     kind, _, name = example["subject"].partition("#")
     return f"{kind} {name}" if name else "the whole site"
+
+
+def _declared(example: Mapping[str, Any]) -> str:
+    """Return what the subject declares to be; anybody can declare anything. Empty if it declares nothing."""
+    return f" (declares to be {example['declared_crawler']})" if "declared_crawler" in example else ""
 
 
 def _printable(text: str) -> str:

@@ -460,6 +460,11 @@ How to answer
         assert "\nExplained by this, so without notices of their own\n  product_rush-" in text
         assert ": product 1004856, level 1\n" in text
 
+    def test_names_the_crawler_that_a_subject_declares_to_be(self):
+        crawler = replace(ALERT, declared_crawler="Googlebot")
+        assert "for user 9007199254740993123 (declares to be Googlebot).\n" in mail(incident(crawler))
+        assert "declares" not in mail(incident(ALERT))
+
     def test_rule_that_is_not_in_the_rulebook_still_gets_a_notice(self):
         known, unknown = (notices.publication(incident(ALERT), "t", rules=rules) for rules in (KNOWN_RULES, {}))
         assert unknown["Subject"] == "burst, level 2: user 9007199254740993123, 12 in 10 s (allowed: 5)"

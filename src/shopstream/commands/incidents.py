@@ -75,7 +75,7 @@ def explain(
         rows = store.alerts_of(subject)
         until = policy.read(dynamodb, name).allowed.get(subject)
     names = ("rule", "window_start_at", "window_end_at", "num_actions_per_watermark", "threshold", "level")
-    more = ("explained_by", "detected_at", "incident_id", "reprocessed_at")
+    more = ("explained_by", "declared_crawler", "detected_at", "incident_id", "reprocessed_at")
     shown = [{name: row.get(name, "") for name in (*names, *more)} for row in rows]
     _print(shown, as_json, f"there is no alert about {subject}")
     if until and not as_json:
