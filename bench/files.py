@@ -107,7 +107,7 @@ def read(case: str, file: str, mapping: str) -> dict:
         "events_per_cpu_s": round(spool.rows / cpu),
         "sorted": source.early > 0,
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "folder_mb": round(spool.size() / 1e6),
+        "folder_mb": round(spool.disk_bytes() / 1e6),
         "file_mb": round(os.path.getsize(file) / 1e6),
     }
 

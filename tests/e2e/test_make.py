@@ -51,7 +51,7 @@ def test_the_steps_of_the_readme_on_one_machine(tmp_path: Path) -> None:
     readme = (ROOT / "README.md").read_text()
     [block] = [text for text in re.findall(r"```sh\n(.*?)```", readme, re.DOTALL) if "make up" in text]
     commands = [line.split("#")[0].split()[1:] for line in block.splitlines() if line.startswith("make ")]
-    assert [command[0] for command in commands] == ["up", "simulate", "etl", "insights", "down"]
+    assert [command[0] for command in commands] == ["up", "simulate", "etl", "reconcile", "insights", "down"]
     data = tmp_path / "shop.csv"
     write(data, 2000, 1.0, 1, 1_583_100_000)
     said = {}
@@ -64,7 +64,8 @@ def test_the_steps_of_the_readme_on_one_machine(tmp_path: Path) -> None:
                 assert upload.returncode == 0, upload.stderr
                 objects = uploaded(stack, "shop")
             # Aggregates must come through Firehose and the detector too. The demo sends single events.
-            result = make(*command, f"BUILD={HOME}", f"DATA={data}", "BURSTS=2", "ARGS=--aggregate")
+            own = ["ARGS=--aggregate"] if command[0] == "simulate" else []
+            result = make(*command, f"BUILD={HOME}", f"DATA={data}", "BURSTS=2", *own)
             assert result.returncode == 0, result.stdout + result.stderr
             said[command[0]] = result
     finally:
@@ -82,6 +83,7 @@ def test_the_steps_of_the_readme_on_one_machine(tmp_path: Path) -> None:
     rows = json.loads(said["etl"].stdout)
     assert rows["raw_rows"] == 2000 + sum(label["event_count"] for label in labels)
     assert rows["curated_rows"] + rows["duplicate_rows"] == rows["raw_rows"]
+    assert "Equal: " in said["reconcile"].stdout
     assert "Unique visitors per day" in said["insights"].stdout
     assert said["down"].stderr == "stopped\n"
     lines = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]

@@ -200,11 +200,15 @@ class TestOrder:
         times = [event["event_time"][:10] for event in Found(tmp_path).events]
         assert times == ["2019-10-01", "2019-10-02", "2019-10-03", "2019-10-04"]
 
-    def test_sorting_spans_blocks(self, file, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("memory_bytes", [0, 5_000, 1 << 30])
+    def test_sorting_spans_blocks_in_memory_and_on_the_disk(
+        self, file, monkeypatch: pytest.MonkeyPatch, memory_bytes: int
+    ) -> None:
         from simulator.traffic import inputs
 
         monkeypatch.setattr(inputs, "CHUNK_BYTES", 2_000)
         monkeypatch.setattr(spool_module, "SORTED_ROWS", 100)
+        monkeypatch.setattr(spool_module, "MEMORY_BYTES", memory_bytes)
         numbers = list(range(1_000))
         Random(1).shuffle(numbers)
         times = [event["event_time"] for event in Found(file(self.rows(*(n / 1000 for n in numbers)))).events]

@@ -14,6 +14,9 @@ from simulator.traffic.rows import BLOCK
 DAY_MS = 86_400_000
 # Rows that are further from all others are strays: a clock that was wrong, a wrong month.
 GAP_MS = 7 * DAY_MS
+# So much stays in memory before the disk is used, some 350,000 events: to write and read blocks costs as much as to
+# read rows.
+MEMORY_BYTES = 128_000_000
 # What DuckDB may take to sort; the rest goes to the disk.
 SORT_MEMORY = "400MB"
 SORTED_ROWS = 20_000  # in a block after sorting
@@ -31,14 +34,16 @@ class Run:
 
 
 class Spool:
-    """Blocks of events in a temporary folder, which goes with this object.
+    """Blocks of events, the first in memory and the others in a temporary folder, which goes with this object.
 
     `early` counts the events that are earlier than one before them.
     """
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="shopstream-")
-        self._blocks = 0
+        self._kept: list[pl.DataFrame] = []
+        self._kept_bytes = 0
+        self._blocks = 0  # in the folder
         self._latest: int | None = None
         self._days: dict[int, Run] = {}
         self.rows = 0
@@ -83,10 +88,11 @@ class Spool:
 
     def blocks(self) -> Iterator[pl.DataFrame]:
         """Return the blocks, as often as asked for."""
+        yield from self._kept
         for number in range(self._blocks):
             yield pl.read_ipc(self._path(number), memory_map=False)
 
-    def size(self) -> int:
+    def disk_bytes(self) -> int:
         """Return how many bytes the blocks take on the disk."""
         return sum(self._path(number).stat().st_size for number in range(self._blocks))
 
@@ -106,7 +112,7 @@ class Spool:
                 raise OSError(
                     f"the events cannot be sorted in {fresh._folder.name}: {error}; TMPDIR names another place"
                 ) from error
-        self._folder, self._blocks = fresh._folder, fresh._blocks
+        self._folder, self._blocks, self._kept = fresh._folder, fresh._blocks, fresh._kept
 
     def _numbered(self) -> Iterator[pyarrow.RecordBatch]:
         number = 0
@@ -116,6 +122,11 @@ class Spool:
             number += block.height
 
     def _write(self, block: pl.DataFrame) -> None:
+        size = int(block.estimated_size())
+        if not self._blocks and self._kept_bytes + size <= MEMORY_BYTES:
+            self._kept.append(block)
+            self._kept_bytes += size
+            return
         block.write_ipc(self._path(self._blocks), compression="lz4")
         self._blocks += 1
 
