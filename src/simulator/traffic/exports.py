@@ -220,7 +220,7 @@ def _csv(name: str, blocks: Iterator[list[bytes]], shape: Shape, mapping: Mappin
         texts = carried if lines is None else [*carried, *_texts(lines, number + len(carried), bad)]
         if has_header:
             texts, has_header, number = texts[1:], False, number + 1
-        if any('"' in text for text in texts):
+        if '"' in "\n".join(texts):
             rows, numbers, lengths, carried = _with_quotes(texts, number, shape.delimiter, width, lines is None, bad)
             cells = list(zip(*rows, strict=True)) or [()] * width
             columns = pl.DataFrame({one: pl.Series(cells[place], dtype=pl.String) for one, place in places.items()})
