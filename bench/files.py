@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,11 +40,12 @@ nobody: ["0"]
 WORDS = {"view": "ansicht", "cart": "korb", "purchase": "kauf"}
 
 
-def rows(events: int):
-    """Yield the cells of events of a shop, in the order of their times."""
+def rows(events: int, is_shuffled: bool = False) -> Iterator[list[str]]:
+    """Yield the cells of events of a shop, in the order of their times or in none."""
     draw = random.Random(1)
     for number in range(events):
-        at = datetime.fromtimestamp(START + number // EVENTS_PER_SECOND, UTC)
+        place = draw.randrange(events) if is_shuffled else number
+        at = datetime.fromtimestamp(START + place // EVENTS_PER_SECOND, UTC)
         product = int(draw.paretovariate(0.5)) % 100_000
         user = 500_000_000 + draw.randrange(200_000)
         yield [
@@ -66,11 +68,7 @@ def write(case: str, events: int, path: Path) -> None:
 
         pl.DataFrame(list(rows(events)), schema=COLUMNS, orient="row").write_parquet(path)
         return
-    made = rows(events)
-    if case == "shuffled":
-        mixed = list(made)
-        random.Random(2).shuffle(mixed)
-        made = iter(mixed)
+    made = rows(events, is_shuffled=case == "shuffled")
     with path.open("w", newline="") as file:
         if case == "json_lines":
             for row in made:
