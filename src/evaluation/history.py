@@ -30,7 +30,7 @@ from simulator.sending.replay import Plan, Replay
 from simulator.sending.sinks import FileSink
 from simulator.traffic.event import at_ms, wire_time
 from simulator.traffic.inputs import SourceError
-from simulator.traffic.refused import Refused, shown
+from simulator.traffic.refused import Refused, left_out, shown
 from simulator.traffic.source import Source
 
 # What is read before and after the days too, because an attack may begin before or end after them: as long as the rules
@@ -81,10 +81,24 @@ def from_data(source: Source, records: Path) -> None:
             replay.run()
         except SourceError as error:
             raise HistoryError("\n".join([str(error), *shown(refused.reasons())])) from error
+    _say(source, refused, set_aside)
+
+
+def read(source: Source) -> None:
+    """Read data files. Say on stderr what was left out or noticed, if anything was.
+
+    Raise SourceError, and HistoryError for a damaged file.
+    """
+    refused, set_aside = Refused(), Refused()
+    source.read(refused, set_aside)
+    if refused.rows or set_aside.rows or source.notes or source.damage:
+        _say(source, refused, set_aside)
+
+
+def _say(source: Source, refused: Refused, set_aside: Refused) -> None:
     aside = f", {set_aside.rows:,} set aside" if set_aside.rows else ""
-    lines = [f"read {source.rows:,} rows ({refused.rows:,} malformed{aside})", *shown(refused.reasons())]
-    lines += [*shown(set_aside.reasons(), "set aside"), *(f"  {note}" for note in source.notes)]
-    print(*lines, sep="\n", file=sys.stderr)
+    lines = left_out(refused.reasons(), set_aside.reasons(), source.notes)
+    print(f"read {source.rows:,} rows ({refused.rows:,} malformed{aside})", *lines, sep="\n", file=sys.stderr)
     if source.damage:
         raise HistoryError(f"{source.damage}; no rule has run: give a whole file")
 

@@ -20,7 +20,7 @@ from tabulate import tabulate
 
 from evaluation.actors import DEFAULTS, PEOPLE, actor_of, buys, subject_of
 from evaluation.backtest import launch
-from evaluation.history import from_data
+from evaluation.history import from_data, read
 from evaluation.lab import survey
 from evaluation.mixture import Mixture
 from evaluation.rules import limits, rule_names
@@ -258,6 +258,7 @@ def score_traffic(data: Source | None, labels: Path | None, out: Path) -> str:
     if data and labels:
         traffic, truth = data, read_labels(labels.read_text())
     elif data:
+        read(data)
         mixed, truth = add_attackers(data, folder, SMALL_ATTACKERS, SMALL_SPARSE_ATTACKERS)
         traffic = Source(mixed)
     else:

@@ -19,7 +19,7 @@ from simulator.options import ReplayOptions
 from simulator.sending.replay import CHECKED_ROWS, Plan, Replay
 from simulator.sending.sinks import FileSink
 from simulator.traffic.inputs import SourceError
-from simulator.traffic.refused import Refused, shown
+from simulator.traffic.refused import Refused, left_out, shown
 from simulator.traffic.source import Source
 
 FIRST_ROWS = 3
@@ -179,8 +179,7 @@ class Demo:
         s = self.summary
         lines = ["", "SHOPSTREAM DEMO", "", "From file to lake"]
         lines += [f"  {s[name]:>9,}  {meaning}" for name, meaning in FLOW.items()]
-        lines += [*shown(s["malformed_reasons"]), *shown(s["set_aside_reasons"], "set aside")]
-        lines += [f"             {note}" for note in s["notes"]]
+        lines += left_out(s["malformed_reasons"], s["set_aside_reasons"], s["notes"])
         lines += ["", "Bots"]
         lines += [f"  {s[name]:>9,}  {meaning}" for name, meaning in BOTS.items()]
         lines += [f"             {reason}: {count:,}" for reason, count in s["unjudged_reasons"].items()]

@@ -27,7 +27,7 @@ from simulator.sending.writer import Writer
 from simulator.traffic.bots import BotsError, BurstBots
 from simulator.traffic.generate import LookAlike
 from simulator.traffic.inputs import SourceError, transport
-from simulator.traffic.refused import Refused, shown
+from simulator.traffic.refused import Refused, left_out, shown
 from simulator.traffic.source import Malformed, Source
 
 NOT_ACKNOWLEDGED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -89,8 +89,7 @@ class Outcome:
             f"{summary.injected_events:,} events{skipped}, sent {self.put_events:,}, acknowledged "
             f"{summary.sent_events:,} ({summary.retries:,} retries{overtaken}) in {summary.seconds:.1f} s"
         )
-        reasons = [*shown(self.refused.reasons()), *shown(self.set_aside.reasons(), "set aside")]
-        return [read, *reasons, *(f"  {note}" for note in self.notes)]
+        return [read, *left_out(self.refused.reasons(), self.set_aside.reasons(), self.notes)]
 
 
 def replay(

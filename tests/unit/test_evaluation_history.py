@@ -21,6 +21,7 @@ from evaluation.history import (
     from_bucket,
     from_data,
     of_the_days,
+    read,
     table,
     with_values,
 )
@@ -213,6 +214,17 @@ def test_the_records_of_all_files_are_written(tmp_path: Path, capsys: pytest.Cap
     read, example = capsys.readouterr().err.splitlines()
     assert read == "read 303 rows (1 malformed)"
     assert example == f"          1 malformed, for example {inputs[1]}, line 301: 1 columns, expected 9: no row"
+
+
+def test_files_that_attackers_are_mixed_into_say_what_is_left_out_only_if_something_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read(Source(shop(tmp_path / "whole.csv", 2, 0)))
+    assert capsys.readouterr().err == ""
+    read(Source(shop(tmp_path / "a.csv", 2, 1)))
+    count, example = capsys.readouterr().err.splitlines()
+    assert count == "read 3 rows (1 malformed)"
+    assert example.endswith("line 3: 1 columns, expected 9: no row")
 
 
 def test_a_file_with_many_malformed_rows_is_refused(tmp_path: Path) -> None:

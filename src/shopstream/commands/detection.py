@@ -76,6 +76,7 @@ def attack(
     """Mix labelled attackers into a file of shop events."""
     from random import Random
 
+    from evaluation import history
     from evaluation.lab import ScenarioError, survey
     from evaluation.mixture import Mixture
     from evaluation.rules import limits
@@ -88,11 +89,12 @@ def attack(
         with simulator_failures():
             source = _source(data, mapping, sort=True)
             assert source  # DATA is required
+            history.read(source)
             mixture = Mixture(survey(source, Random(seed)), limits(), seed, known)
             for name in scenarios:
                 mixture.add(name, intensity if known[name].has_intensity else [1.0], attackers)
             rows = mixture.write(source, out, labels)
-    except ScenarioError as error:
+    except (ScenarioError, history.HistoryError) as error:
         raise Failure(error, BAD_INPUT) from None
     print(f"{out}: {rows:,} events, {len(mixture.attackers):,} attackers", file=sys.stderr)
 

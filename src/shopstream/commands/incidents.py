@@ -18,6 +18,7 @@ PANEL = "Incidents"
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+Subject = Annotated[str, typer.Argument(metavar="SUBJECT", help="user#<id>, session#<id>, product#<id>, ip#…, site")]
 By = Annotated[str, typer.Option("--by", metavar="NAME", help="who decides (default: the user of this machine)")]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="the reason, for those who ask later")]
 For = Annotated[str, typer.Option("--for", metavar="TIME", help="for how long, such as 30m, 4h or 7d")]
@@ -60,9 +61,7 @@ def incidents(
 
 @app.command(rich_help_panel=PANEL)
 def explain(
-    subject: Annotated[
-        str, typer.Argument(metavar="SUBJECT", help="user#<id>, session#<id>, product#<id>, ip#…, site")
-    ],
+    subject: Subject,
     env: Env = "dev",
     home: Home = DEFAULT_HOME,
     as_json: AsJson = False,
@@ -120,9 +119,7 @@ def silence(
 
 @app.command(rich_help_panel=PANEL)
 def allow(
-    subject: Annotated[
-        str, typer.Argument(metavar="SUBJECT", help="user#<id>, session#<id>, product#<id>, ip#…, site")
-    ],
+    subject: Subject,
     time: For,
     why: Why,
     by: By = "",

@@ -15,7 +15,7 @@ import pyarrow
 import pyarrow.parquet
 
 from simulator.traffic.event import COLUMNS, FIELDS, REQUIRED, MalformedRow
-from simulator.traffic.inputs import UNREADABLE, SourceError, chunks, split_lines
+from simulator.traffic.inputs import UNREADABLE, Place, SourceError, chunks, open_text, split_lines
 from simulator.traffic.mapping import Mapping, identity, names_of, read, shipped
 from simulator.traffic.rows import HEADER_ALLOWED, MAX_ROW_BYTES, header_of, readable
 
@@ -62,7 +62,17 @@ class Batch:
     row: Callable[[int], str]  # as it is in the file
 
 
-def sniff(name: str, stream: Any, mapping: Mapping | None) -> Shape:
+def shape_of(name: str, place: Place, mapping: Mapping | None) -> Shape:
+    """Return the shape of a file, with the names of its columns: of JSON, the first line's. Raise SourceError."""
+    with open_text(*place) as stream:
+        shape = _sniff(name, stream, mapping)
+    if shape.form == "csv":
+        return shape
+    with open_text(*place) as stream:
+        return replace(shape, header=_columns_of_records(name, stream, shape))
+
+
+def _sniff(name: str, stream: Any, mapping: Mapping | None) -> Shape:
     """Return the shape of a file from its first bytes, which it reads. Raise SourceError."""
     try:
         first = next(chunks(stream), b"")[:SNIFFED_BYTES]
@@ -121,20 +131,20 @@ def _cells(line: str, delimiter: str) -> list[str]:
         return [line]
 
 
-def fitting(name: str, shape: Shape, header: Sequence[str]) -> tuple[Mapping, Shape]:
+def fitting(name: str, shape: Shape) -> tuple[Mapping, Shape]:
     """Return the mapping of a file for which none is given: its columns have the contract's names.
 
-    `header` are the names of its columns. The shape comes back with the header that counts. Raise SourceError.
+    The shape comes back with the header that counts. Raise SourceError.
     """
     try:
         if shape.form != "csv":
-            columns = header_of([one for one in header if one in FIELDS])
+            columns = header_of([one for one in shape.header if one in FIELDS])
             return identity(columns or ()), shape
         columns = header_of(shape.header)
         if columns is None:  # the first line is a row already
             return identity(COLUMNS), replace(shape, header=COLUMNS, has_header=False)
     except (MalformedRow, ValueError) as error:
-        raise SourceError(f"{name}: {unknown_header(header, str(error))}") from None
+        raise SourceError(f"{name}: {unknown_header(shape.header, str(error))}") from None
     return identity(columns), shape
 
 
@@ -142,7 +152,7 @@ def unknown_header(header: Sequence[str], problem: str) -> str:
     """Return what is wrong with a header and what to do: the mapping that fits, if one ships with the project."""
     text = ",".join(header)
     came = f"the header is {text[:200]!r}: {problem}"
-    if fits := [one for one in shipped() if read(one).columns and {*read(one).source_columns} <= {*header}]:
+    if fits := [one for one in shipped() if {*read(one).source_columns} <= {*header}]:
         return f"{came}; it looks like {fits[0]}: give --mapping {fits[0]} (make: MAPPING={fits[0]})"
     return f"{came}; {HEADER_ALLOWED}; for other columns give a --mapping: {NEXT_STEP}"
 
@@ -426,8 +436,8 @@ def _column_text(name: str, column: pl.Series) -> pl.Series:
     return column.cast(pl.String)
 
 
-def headers_of_records(name: str, stream: Any, shape: Shape) -> tuple[str, ...]:
-    """Return the names of the columns of a file without a header line: of Parquet, or of the first JSON object."""
+def _columns_of_records(name: str, stream: Any, shape: Shape) -> tuple[str, ...]:
+    """Return the names of the columns of a Parquet file, or of the first JSON object."""
     if shape.form == "parquet":
         table = pyarrow.parquet.ParquetFile(stream).schema_arrow.empty_table()
         return tuple(_flat(pl.from_arrow(table)).columns)

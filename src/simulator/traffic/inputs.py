@@ -30,6 +30,10 @@ ALLOWED = f"{', '.join(FORMS)}, each also with .gz or .zst, or a .zip of them"
 UNREADABLE = (EOFError, OSError, zlib.error, zipfile.BadZipFile, zstd.ZstdError)
 
 
+# The arguments of `open_text`.
+Place = tuple[str, str | None, ClientFactory]
+
+
 class SourceError(ValueError):
     """An input that cannot be replayed at all. The message says why and what to do."""
 
@@ -88,6 +92,16 @@ def members(name: str, create_client: ClientFactory = client_from_environment) -
     if not found:
         raise SourceError(f"{name}: it holds no data file; allowed are {ALLOWED}")
     return [*found]
+
+
+def places(inputs: Sequence[str], create_client: ClientFactory = client_from_environment) -> dict[str, Place]:
+    """Return the inputs' files, and those in archives, by the names that people know them by. Raise SourceError."""
+    found: dict[str, Place] = {}
+    for name in expand(inputs, create_client):
+        inside = members(name, create_client)
+        for member in inside:
+            found[name if len(inside) == 1 else f"{name}/{member}"] = name, member, create_client
+    return found
 
 
 @contextmanager

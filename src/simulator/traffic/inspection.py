@@ -11,9 +11,9 @@ import yaml
 from simulator.aws import ClientFactory, client_from_environment
 from simulator.traffic import exports
 from simulator.traffic.event import EVENT_TYPES, FIELDS, encode
-from simulator.traffic.inputs import chunks, expand, members, open_text
+from simulator.traffic.inputs import chunks, open_text, places
 from simulator.traffic.mapping import Mapping, draft
-from simulator.traffic.refused import Refused, shown
+from simulator.traffic.refused import Refused, left_out
 from simulator.traffic.source import Source
 
 SHOWN_ROWS = 3
@@ -44,13 +44,12 @@ class Inspection:
         lines = [*self.shapes, ""]
         aside = f", {self.set_aside.rows:,} set aside" if self.set_aside.rows else ""
         lines += [f"{source.rows:,} rows: {self.events:,} events, {self.refused.rows:,} malformed{aside}"]
-        lines += [*shown(self.refused.reasons()), *shown(self.set_aside.reasons(), "set aside")]
+        lines += left_out(self.refused.reasons(), self.set_aside.reasons(), source.notes)
         if source.damage:
             lines.append(source.damage)
         if not self.events:
             return lines
         lines += [f"from {self.first} to {self.last}", *([] if source.early else ["in the order of their times"])]
-        lines += source.notes
         nobody = f", {self.nobody:,} events of nobody: neither user nor session" if self.nobody else ""
         lines.append(f"{len(self.users):,} users, {len(self.guests):,} guests' sessions{nobody}")
         types = (
@@ -95,22 +94,23 @@ def inspect(
 def shapes(inputs: Sequence[str], mapping: Mapping | None, create_client: ClientFactory) -> list[str]:
     """Return a line about each file: its form, how its text is written, and its columns."""
     lines = []
-    for name, member in _places(inputs, create_client):
-        shape, header = _shape(name, member, mapping, create_client)
+    for name, place in places(inputs, create_client).items():
+        shape = exports.shape_of(name, place, mapping)
         text = f", {shape.encoding}, separated by {shape.delimiter!r}" if shape.form == "csv" else ""
-        lines.append(f"{name}{f'/{member}' if member else ''}: {shape.form}{text}: {', '.join(header)}")
+        lines.append(f"{name}: {shape.form}{text}: {', '.join(shape.header)}")
     return lines
 
 
 def draft_mapping(inputs: Sequence[str], create_client: ClientFactory = client_from_environment) -> str:
     """Return a mapping to start from, as YAML, for the first of the files. Raise SourceError."""
-    name, member = _places(inputs, create_client)[0]
-    shape, header = _shape(name, member, None, create_client)
+    name, place = next(iter(places(inputs, create_client).items()))
+    shape = exports.shape_of(name, place, None)
+    header = shape.header
     # Any mapping that reads all columns.
     known = Mapping(columns={"event_time": header[0], "event_type": [*header]}) if header else None
     rows: list[dict[str, str]] = []
     if known:
-        with open_text(name, member, create_client) as stream:
+        with open_text(*place) as stream:
             every = exports.batches(name, stream, chunks(stream), shape, known, lambda *_: None)
             for batch in every:
                 rows += batch.columns.head(DRAFT_ROWS).fill_null("").to_dicts()
@@ -121,18 +121,3 @@ def draft_mapping(inputs: Sequence[str], create_client: ClientFactory = client_f
     unused = [one for one in header if one not in made["columns"].values()]
     rest = f"# columns that are not read: {', '.join(unused)}\n" if unused else ""
     return about + rest + yaml.safe_dump(made, sort_keys=False, allow_unicode=True)
-
-
-def _places(inputs: Sequence[str], create_client: ClientFactory) -> list[tuple[str, str | None]]:
-    return [(name, member) for name in expand(inputs, create_client) for member in members(name, create_client)]
-
-
-def _shape(
-    name: str, member: str | None, mapping: Mapping | None, create_client: ClientFactory
-) -> tuple[exports.Shape, tuple[str, ...]]:
-    with open_text(name, member, create_client) as stream:
-        shape = exports.sniff(name, stream, mapping)
-    if shape.form == "csv":
-        return shape, shape.header
-    with open_text(name, member, create_client) as stream:
-        return shape, exports.headers_of_records(name, stream, shape)

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from simulator.traffic.source import Malformed
@@ -47,3 +48,8 @@ def shown(reasons: list[dict[str, Any]], what: str = "malformed") -> list[str]:
     if others := sum(reason["rows"] for reason in reasons[TOP_REASONS:]):
         lines.append(f"  {others:>9,} {what} for {len(reasons) - TOP_REASONS} other reasons")
     return lines
+
+
+def left_out(malformed: list[dict[str, Any]], set_aside: list[dict[str, Any]], notes: Sequence[str]) -> list[str]:
+    """Return lines about what was not sent (`Refused.reasons`), and what else was noticed in the files, for people."""
+    return [*shown(malformed), *shown(set_aside, "set aside"), *(f"  {note}" for note in notes)]

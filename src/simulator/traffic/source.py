@@ -12,7 +12,7 @@ import polars as pl
 from simulator.aws import ClientFactory, client_from_environment
 from simulator.traffic import exports
 from simulator.traffic.event import COLUMNS, FIELDS, Event, MalformedRow
-from simulator.traffic.inputs import Damaged, SourceError, chunks, expand, members, open_text, split_lines
+from simulator.traffic.inputs import Damaged, Place, SourceError, chunks, open_text, places, split_lines
 from simulator.traffic.mapping import LEFT_OUT, Mapping, apply, read
 from simulator.traffic.rows import BLOCK, HEADER_ALLOWED, cells_to_block, read_header, readable, to_block, to_events
 from simulator.traffic.spool import Run, Spool
@@ -83,7 +83,8 @@ class Source:
         set_aside: Keep = lambda row: None,
         watch: Watch = lambda rows: None,
     ) -> Spool:
-        """Read the inputs, the first time. Raise SourceError if an input or a header is not usable, and OSError.
+        """Read the inputs, the first time. Raise SourceError if an input or a header is not usable, or a
+        disk is full.
 
         `malformed` gets the rows that break the contract, and `set_aside` those that are left out for another reason.
         `watch` is told the number of rows after each block, and may raise.
@@ -105,6 +106,8 @@ class Source:
                 self.damage = f"{file.name}: {file.damage}"
             if self.limit and self.rows >= self.limit:
                 break
+        if self.limit and self.rows >= self.limit:
+            self.notes.append(f"only the first {self.limit:,} rows were read")
         runs = spool.runs()
         # In a file of single days, none is a stray.
         if len(runs) > 1 and any(run.rows > 1 for run in runs):
@@ -169,21 +172,17 @@ class Source:
 
     def _files(self) -> list["_File"]:
         """Return the inputs' files, by their first events. Each is opened once to find it. Raise SourceError."""
-        files = []
-        for name in expand(self.inputs, self._create_client):
-            found = members(name, self._create_client)
-            for member in found:
-                shown = name if len(found) == 1 else f"{name}/{member}"
-                files.append(_File(shown, (name, member, self._create_client), self.mapping))
+        found = places(self.inputs, self._create_client)
+        files = [_File(name, place, self.mapping) for name, place in found.items()]
         return files if len(files) == 1 else sorted(files, key=_File.first_ms)
 
 
 class _File:
     """One file, or one member of an archive, named as the user knows it."""
 
-    def __init__(self, name: str, place: tuple[str, str | None, ClientFactory], mapping: Mapping | None) -> None:
+    def __init__(self, name: str, place: Place, mapping: Mapping | None) -> None:
         self.name = name
-        self._place = place  # the arguments of `open_text`
+        self._place = place
         self._mapping = mapping
         self.columns: tuple[str, ...] = COLUMNS  # once its first line is read
         self.notes: list[str] = []
@@ -193,7 +192,7 @@ class _File:
     def blocks(self, malformed: Keep, set_aside: Keep, limit: int | None = None) -> Iterator[pl.DataFrame]:
         """Return the events, block by block, of at most `limit` rows. Raise SourceError."""
         self.damage, self.notes = None, []
-        shape = self._shape()
+        shape = exports.shape_of(self.name, self._place, self._mapping)
         with open_text(*self._place) as stream:
             if self._mapping is None and shape.is_plain:
                 yield from self._plain(stream, malformed, limit)
@@ -210,10 +209,6 @@ class _File:
             if block.height:
                 return block["ms"][0]
         return float("inf")
-
-    def _shape(self) -> exports.Shape:
-        with open_text(*self._place) as stream:
-            return exports.sniff(self.name, stream, self._mapping)
 
     def _plain(self, stream: Any, malformed: Keep, limit: int | None) -> Iterator[pl.DataFrame]:
         """Return the blocks of a file in the data set's form. One line is one row: no field holds a line break."""
@@ -251,20 +246,14 @@ class _File:
         self, stream: Any, shape: exports.Shape, malformed: Keep, set_aside: Keep, limit: int | None
     ) -> Iterator[pl.DataFrame]:
         """Return the blocks of a file in another form."""
+        if shape.form != "csv" and not shape.header:  # an empty file
+            return
         mapping = self._mapping
-        if shape.form != "csv":
-            with open_text(*self._place) as again:
-                header = exports.headers_of_records(self.name, again, shape)
-            if not header:  # an empty file
-                return
-        else:
-            header = shape.header
         if mapping is None:
-            mapping, shape = exports.fitting(self.name, shape, header)
-        self.columns = tuple(name for name in FIELDS if name in (*mapping.columns, *mapping.constants))
-        absent = [one for one in mapping.source_columns if one not in header] if self._mapping else []
-        if shape.form == "csv" and absent:
+            mapping, shape = exports.fitting(self.name, shape)
+        elif shape.form != "jsonl" and (absent := exports.missing(shape.header, mapping, self.name)):
             self.notes.append(f"{self.name}: there is no column {', '.join(absent)}: nothing is read from it")
+        self.columns = tuple(name for name in FIELDS if name in (*mapping.columns, *mapping.constants))
         bad_rows = 0
 
         def bad(number: int, reason: str, row: str) -> None:

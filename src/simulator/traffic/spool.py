@@ -9,6 +9,7 @@ import duckdb
 import polars as pl
 import pyarrow
 
+from simulator.traffic.inputs import SourceError
 from simulator.traffic.rows import BLOCK
 
 DAY_MS = 86_400_000
@@ -50,7 +51,7 @@ class Spool:
         self.early = 0
 
     def append(self, block: pl.DataFrame) -> None:
-        """Keep a block. Raise OSError, of a full disk for one."""
+        """Keep a block. Raise SourceError, of a full disk for one."""
         if not block.height:
             return
         early, self._latest = _early(block["ms"], self._latest)
@@ -97,7 +98,7 @@ class Spool:
         return sum(self._path(number).stat().st_size for number in range(self._blocks))
 
     def sort(self) -> None:
-        """Put the events in the order of their times; those of one time stay in their order. Raise OSError."""
+        """Put the events in the order of their times; those of one time stay in their order. Raise SourceError."""
         fresh = Spool()
         with duckdb.connect(
             config={"threads": 1, "memory_limit": SORT_MEMORY, "temp_directory": fresh._folder.name}
@@ -109,9 +110,7 @@ class Spool:
                 for batch in found.to_arrow_reader(SORTED_ROWS):
                     fresh._write(pl.DataFrame(batch))
             except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
-                raise OSError(
-                    f"the events cannot be sorted in {fresh._folder.name}: {error}; TMPDIR names another place"
-                ) from error
+                raise fresh._failure(error) from error
         self._folder, self._blocks, self._kept = fresh._folder, fresh._blocks, fresh._kept
 
     def _numbered(self) -> Iterator[pyarrow.RecordBatch]:
@@ -127,8 +126,14 @@ class Spool:
             self._kept.append(block)
             self._kept_bytes += size
             return
-        block.write_ipc(self._path(self._blocks), compression="lz4")
+        try:
+            block.write_ipc(self._path(self._blocks), compression="lz4")
+        except OSError as error:
+            raise self._failure(error) from error
         self._blocks += 1
+
+    def _failure(self, error: Exception) -> SourceError:
+        return SourceError(f"no room for the events in {self._folder.name}: {error}; name another place with TMPDIR")
 
     def _path(self, number: int) -> Path:
         return Path(self._folder.name) / f"{number}.arrow"
